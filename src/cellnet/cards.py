@@ -1,0 +1,101 @@
+"""What must be known about a data set or a set of weights before it is used; plain data, stored as JSON."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Self
+
+from cellnet.errors import ConfigError
+from cellnet.registry import check_name
+
+
+class Card:
+    """Frozen dataclass <-> JSON. Subclasses are dataclasses with JSON types and tuples of them."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The card as plain JSON types."""
+        return json.loads(json.dumps(asdict(self)))  # type: ignore[call-overload, no-any-return]
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Self:
+        """The inverse of `to_dict`.
+
+        Raises:
+            UnknownNameError: A field that this card does not have.
+            ConfigError: A required field is missing, or ``data`` is not a dictionary.
+        """
+        if not isinstance(data, dict):
+            raise ConfigError(f"{cls.__name__} is read from a dictionary of its fields, not from {data!r}.")
+        known = {f.name for f in fields(cls)}  # type: ignore[arg-type]
+        for key in data:
+            check_name(f"{cls.__name__} field", key, known)
+        values = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
+        try:
+            return cls(**values)
+        except TypeError as error:
+            raise ConfigError(f"{cls.__name__} is incomplete: {error}; it needs {sorted(known)}.") from error
+
+
+@dataclass(frozen=True)
+class DatasetCard(Card):
+    """Facts about a data set.
+
+    Args:
+        name: Name in the registry.
+        title: Full name.
+        description: What it holds, in a sentence or two.
+        source: Where it is published.
+        licence: SPDX identifier or the owner's words.
+        citation: How to cite it.
+        doi: DOI of the data.
+        stain: Stain, e.g. ``"May-Grünwald-Giemsa"``.
+        scanner: Microscope or analyser.
+        microns_per_pixel: Scale in µm per pixel where it is known.
+        num_images: Published number of images, for orientation only: never used to reject data.
+        known_defects: Defects that a user should know of.
+    """
+
+    name: str
+    title: str
+    description: str = ""
+    source: str = ""
+    licence: str = ""
+    citation: str = ""
+    doi: str = ""
+    stain: str = ""
+    scanner: str = ""
+    microns_per_pixel: float | None = None
+    num_images: int | None = None
+    known_defects: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class WeightsCard(Card):
+    """Facts about a set of trained weights, written from the run that made them.
+
+    Args:
+        name: Name under which `load_pretrained` finds them.
+        version: Version of the weights.
+        licence: SPDX identifier.
+        training_data: Name of the data set.
+        training_data_hash: Hash of the images and labels trained on.
+        split: How the images were divided, in words.
+        starting_weights: Where the training started from.
+        command: The command that made them.
+        metrics: Figures on the test part: name -> {"value", "low", "high"}.
+        num_test_images: Number of images behind ``metrics``.
+        limits: What the figures do not say.
+    """
+
+    name: str
+    version: str = "1"
+    licence: str = "Apache-2.0"
+    training_data: str = ""
+    training_data_hash: str = ""
+    split: str = ""
+    starting_weights: str = ""
+    command: str = ""
+    metrics: dict[str, dict[str, float]] = field(default_factory=dict)
+    num_test_images: int = 0
+    limits: tuple[str, ...] = ()

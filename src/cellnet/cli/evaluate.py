@@ -1,0 +1,65 @@
+"""``cellnet evaluate``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cellnet.cli import options
+from cellnet.cli.console import log, print_json
+from cellnet.cli.inputs import choose_part, open_dataset
+from cellnet.errors import ConfigError
+
+
+def evaluate(
+    model: options.Pretrained = "mobilenet_v2",
+    dataset: options.Dataset = "pbc",
+    root: options.Root = None,
+    exclude: options.Exclude = None,
+    part: Annotated[
+        str, typer.Option("--part", help="train, val, test, or `all` for a set that no part was trained on.")
+    ] = "test",
+    split: options.Split = "0.7,0.1,0.2",
+    split_seed: options.SplitSeed = 0,
+    harmonise: Annotated[
+        bool, typer.Option("--harmonise", help="Map the data's labels to the model's.")
+    ] = False,
+    predictions: Annotated[
+        Path | None, typer.Option("--predictions", help="Score this CSV instead of running a model.")
+    ] = None,
+    batch_size: options.BatchSize = 32,
+    device: options.Device = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Folder for the report.")] = None,
+    json: options.Json = False,
+) -> None:
+    """Judge a model on a part of a data set, or score a predictions file, with 95 % intervals.
+
+    Example: `cellnet evaluate --dataset folder --root cells --part all --harmonise --out runs/cells`
+    """
+    from cellnet.evaluation import Report
+    from cellnet.evaluation import evaluate as judge
+    from cellnet.hub import load_pretrained
+    from cellnet.inference import Predictions
+
+    if predictions is not None:
+        report = Report.from_predictions(Predictions.read_csv(predictions), title=predictions.name)
+    else:
+        if root is None and dataset != "synthetic":
+            raise ConfigError(
+                "Give the folder that holds the data set, --root DIR, or a file, --predictions FILE."
+            )
+        net = load_pretrained(model)
+        images = open_dataset(dataset, root, exclude)
+        if harmonise:
+            images = images.harmonise(net.labels)
+        chosen, _ = choose_part(images, part, split, split_seed)
+        report = judge(net, chosen, batch_size=batch_size, device=device, progress=not json)
+    if out is not None:
+        report.save(out)
+        log.print(f"Report: {out / 'report.html'}")
+    if json:
+        print_json(report.to_dict())
+    else:
+        print(report)

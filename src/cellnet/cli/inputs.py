@@ -1,0 +1,65 @@
+"""From the words of the command line to data sets and their parts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cellnet.errors import ConfigError
+from cellnet.registry import check_name
+
+if TYPE_CHECKING:
+    from cellnet.datasets import CellDataset
+
+
+def open_dataset(name: str, root: Path | None, exclude: str | None) -> CellDataset:
+    """The data set that ``--dataset``, ``--root`` and ``--exclude`` name."""
+    from cellnet.datasets import load_dataset, samples
+    from cellnet.images import list_images
+
+    left_out: list[str] = []
+    if exclude == "samples":
+        left_out = samples().files
+    elif exclude is not None:
+        left_out = [str(path) for path in list_images(Path(exclude))]
+    return load_dataset(name, root, exclude=left_out)
+
+
+def parse_split(words: str) -> tuple[float, ...]:
+    """``0.7,0.1,0.2`` or ``70/10/20`` as shares of one."""
+    try:
+        numbers = [float(word) for word in words.replace("/", ",").split(",")]
+    except ValueError:
+        raise ConfigError(
+            f"--split {words!r} is not a list of shares; type e.g. --split 0.7,0.1,0.2."
+        ) from None
+    total = sum(numbers)
+    return tuple(number / total for number in numbers) if total > 1.5 else tuple(numbers)
+
+
+def choose_part(
+    dataset: CellDataset, part: str, split: str, seed: int
+) -> tuple[CellDataset, CellDataset | None]:
+    """The part to judge, and the validation part where the data set is split."""
+    check_name("part", part, ["train", "val", "test", "all"])
+    if part == "all":
+        return dataset, None
+    parts = {p.part: p for p in dataset.split(parse_split(split), seed=seed)}
+    check_name("part of this split", part, [name for name in parts if name])
+    return parts[part], parts.get("val")
+
+
+def parse_settings(settings: list[str]) -> dict[str, Any]:
+    """``KEY=VALUE`` words as TOML values: numbers, true and false as such, anything else as a string."""
+    import tomllib
+
+    values: dict[str, Any] = {}
+    for word in settings:
+        key, equals, text = word.partition("=")
+        if not equals:
+            raise ConfigError(f"--set {word!r} is not KEY=VALUE; type e.g. --set weight_decay=0.05.")
+        try:
+            values[key] = tomllib.loads(f"value = {text}")["value"]
+        except tomllib.TOMLDecodeError:
+            values[key] = text
+    return values

@@ -1,0 +1,100 @@
+"""``cellnet list`` and ``cellnet info``."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from cellnet.cards import DatasetCard
+from cellnet.cli import options
+from cellnet.cli.console import log, print_json
+from cellnet.registry import unknown_name
+
+
+def list_names(
+    datasets: Annotated[bool, typer.Option("--datasets", help="Data sets only.")] = False,
+    models: Annotated[bool, typer.Option("--models", help="Architectures, each built and run once.")] = False,
+    pretrained: Annotated[bool, typer.Option("--pretrained", help="Weights only.")] = False,
+    json: options.Json = False,
+) -> None:
+    """List data sets, architectures and weights.
+
+    Example: `cellnet list --models`
+    """
+    everything = not (datasets or models or pretrained)
+    rows: dict[str, list[dict[str, Any]]] = {}
+    if datasets or everything:
+        rows["datasets"] = [
+            {"name": name, "title": card.title, "images": card.num_images, "licence": card.licence}
+            for name, card in _dataset_cards().items()
+        ]
+    if models:
+        from cellnet.datasets import samples
+        from cellnet.models import describe_models
+
+        with log.status("Building every model …"):
+            rows["models"] = describe_models([image for image, _ in samples()])
+    elif everything:
+        from cellnet.models import list_models
+
+        rows["models"] = [{"name": name} for name in list_models()]
+    if pretrained or everything:
+        from cellnet.hub import list_pretrained
+
+        rows["pretrained"] = [{"name": name} for name in list_pretrained()]
+    if json:
+        print_json(rows)
+        return
+    for title, entries in rows.items():
+        table = Table(title=title, title_justify="left")
+        for column in entries[0] if entries else ["name"]:
+            table.add_column(column.replace("_", " "), overflow="fold")
+        for entry in entries:
+            table.add_row(
+                *("" if v is None else f"{v:,}" if isinstance(v, int) else str(v) for v in entry.values())
+            )
+        Console().print(table)
+
+
+def info(
+    name: Annotated[str, typer.Argument(help="Weights, a checkpoint folder, or a data set.")],
+    json: options.Json = False,
+) -> None:
+    """Show the card of weights or of a data set.
+
+    Example: `cellnet info mobilenet_v2`
+    """
+    from cellnet.hub import list_pretrained, load_pretrained
+
+    datasets = _dataset_cards()
+    if name in datasets:
+        card, labels = datasets[name].to_dict(), None
+    elif name in list_pretrained() or "/" in name or "\\" in name:
+        net = load_pretrained(name)
+        card, labels = net.weights_card.to_dict() if net.weights_card else {}, net.labels
+    else:
+        raise unknown_name("weights or data set", name, [*list_pretrained(), *datasets])
+    if json:
+        print_json(card | ({"labels": labels.to_dict()} if labels else {}))
+        return
+    for key, value in card.items():
+        if value in (None, "", [], {}):
+            continue
+        if key == "metrics":
+            for metric, estimate in value.items():
+                print(f"{metric:<22}{estimate['value']:.4f} [{estimate['low']:.4f}, {estimate['high']:.4f}]")
+        elif isinstance(value, list):
+            print("\n".join(f"{key.replace('_', ' '):<22}{line}" for line in value))
+        else:
+            print(f"{key.replace('_', ' '):<22}{value}")
+    if labels:
+        print(f"\n{labels.describe()}")
+
+
+def _dataset_cards() -> dict[str, DatasetCard]:
+    from cellnet.datasets import DATASETS
+
+    return {name: card for name in DATASETS.list() if (card := DATASETS.get(name).card)}

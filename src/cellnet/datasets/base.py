@@ -1,0 +1,304 @@
+"""The one data set class: images, labels and what is known of each image, sliced together."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import operator
+import os
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from cellnet.cards import DatasetCard
+from cellnet.datasets import columns, display, splits
+from cellnet.errors import ConfigError, DataError
+from cellnet.images import Preprocess, decode
+from cellnet.labels import LabelSchema, harmonise
+from cellnet.registry import check_name
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+PARTS = ("train", "val", "test")
+
+
+class CellDataset(Dataset[tuple[Any, int]]):
+    """Labelled images of single cells: ``ds[i] -> (image, label)``.
+
+    Images come from files, decoded when they are asked for, or from one array in memory. Every column has one
+    entry an image; methods that choose or change images return a new data set and leave this one alone.
+
+    Args:
+        files: Image files, N of them; with ``images`` only their names. None: the images are numbered.
+        targets: N integer labels, 0 … number of classes - 1.
+        labels: What the labels mean.
+        images: N×3×H×W uint8, instead of reading ``files``.
+        groups: N values that say which images belong together (donor, slide); such images stay in one part of
+            a split. None, as a whole or for single images, where it is not known.
+        transform: Applied to each image (uint8 3×H×W) by ``ds[i]``.
+        part: ``"train"``, ``"val"``, ``"test"`` or None; kept by every further choice of images.
+        card: Where the data come from.
+
+    Raises:
+        DataError: Columns of unequal length, or images that are not N×3×H×W uint8.
+        LabelError: Targets that are not labels of the schema.
+
+    Example:
+        >>> images = np.arange(4 * 3 * 2 * 2, dtype=np.uint8).reshape(4, 3, 2, 2)
+        >>> schema = LabelSchema.from_names(["lymphocyte", "monocyte"])
+        >>> ds = CellDataset(None, [0, 0, 1, 1], schema, images=images)
+        >>> train, test = ds.split((0.5, 0.5))
+        >>> train.class_counts(), train.part
+        ({'lymphocyte': 1, 'monocyte': 1}, 'train')
+    """
+
+    card: DatasetCard | None = None
+    _columns: ClassVar[tuple[str, ...]] = ("files", "targets", "groups", "_rows", "_hashes")
+    """Attributes with one entry an image; a subclass with more columns adds their names."""
+
+    def __init__(
+        self,
+        files: Sequence[str | os.PathLike[str]] | None,
+        targets: ArrayLike,
+        labels: LabelSchema,
+        *,
+        images: Tensor | NDArray[np.uint8] | None = None,
+        groups: ArrayLike | None = None,
+        transform: Callable[[Tensor], Any] | None = None,
+        part: str | None = None,
+        card: DatasetCard | None = None,
+    ) -> None:
+        self.labels = labels
+        self.targets = columns.check_targets(targets, labels)
+        self._hold(None if images is None else columns.check_images(images))
+        if files is not None:
+            self.files = [os.fspath(file) for file in files]
+        elif self._images is not None:
+            self.files = [f"image_{i:06d}" for i in range(len(self._images))]
+        else:
+            raise DataError("A data set needs images: give files=[...] or images=array.")
+        self.groups = None if groups is None else np.asarray(groups)
+        self.transform = transform
+        self.part = part if part is None else check_name("part", part, PARTS)
+        self._hashes: list[str] | None = None
+        if card is not None:
+            self.card = card
+        for name in ("files", "groups", "_images"):
+            column = getattr(self, name)
+            if column is not None and len(column) != len(self.targets):
+                raise DataError(
+                    f"There are {len(self.targets)} targets but {len(column)} {name.strip('_')}; "
+                    "give one entry an image."
+                )
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def __getitem__(self, index: int) -> tuple[Any, int]:
+        image: Any = self.image(index)
+        return image if self.transform is None else self.transform(image), int(self.targets[index])
+
+    def __repr__(self) -> str:
+        part = f", part {self.part!r}" if self.part else ""
+        return f"{type(self).__name__}({len(self)} images, {len(self.labels)} classes{part})"
+
+    def image(self, index: int) -> Tensor:
+        """The image without ``transform``, uint8 3×H×W; negative indices count from the end.
+
+        Raises:
+            ImageError: The file cannot be read; the message names it.
+            IndexError: There is no such image.
+        """
+        row = operator.index(index)
+        if not -len(self) <= row < len(self):
+            raise IndexError(f"There is no image {row}: the data set has {len(self)} images.")
+        if self._images is not None and self._rows is not None:
+            return self._images[self._rows[row]].clone()  # a transform may write into its argument
+        return decode(self.files[row])
+
+    def subset(self, indices: ArrayLike, part: str | None = None) -> Self:
+        """The images at ``indices``, in that order, with all columns.
+
+        Args:
+            indices: Integers (negative ones count from the end, repeats are allowed) or N booleans.
+            part: Name of the new part; None keeps the present one.
+
+        Raises:
+            DataError: Indices of another type, or of images that do not exist.
+        """
+        chosen = copy.copy(self)
+        chosen._keep(columns.check_indices(indices, len(self)))
+        if part is not None:
+            chosen.part = check_name("part", part, PARTS)
+        return chosen
+
+    def split(self, fractions: Iterable[float] = (0.7, 0.1, 0.2), seed: int = 0) -> tuple[Self, ...]:
+        """Divide into ``(train, val, test)``, or into ``(train, test)`` if two fractions are given.
+
+        Each part has the same class proportions. Identical images are never apart, nor are images of one
+        group; see `cellnet.datasets.splits.stratified`. Reads all files once, to compare their contents.
+
+        Args:
+            fractions: Two or three shares, above 0, with sum 1.
+            seed: Seed of the shuffle; the same seed gives the same parts on every machine.
+
+        Raises:
+            ConfigError: Fractions that cannot be used.
+            DataError: A class has fewer independent images than there are parts.
+        """
+        shares = list(fractions)
+        parts = {2: ("train", "test"), 3: PARTS}.get(len(shares))
+        if parts is None:
+            raise ConfigError(
+                f"Cannot split by {len(shares)} fractions; give 2 (train, test) or 3 (train, val, test), "
+                "such as (0.7, 0.1, 0.2), or use .folds(k)."
+            )
+        rows = splits.stratified(self.targets, self._units(), shares, seed, names=self.labels.names)
+        return tuple(self.subset(r, part) for r, part in zip(rows, parts, strict=True))
+
+    def folds(self, k: int, seed: int = 0) -> list[tuple[Self, Self]]:
+        """The ``k`` pairs ``(train, val)`` of a cross-validation, under the same rules as `split`.
+
+        Raises:
+            ConfigError: ``k`` is below 2.
+            DataError: A class has fewer independent images than ``k``.
+        """
+        held_out = splits.k_fold(self.targets, self._units(), k, seed, names=self.labels.names)
+        rest = [np.setdiff1d(np.arange(len(self)), rows) for rows in held_out]
+        return [(self.subset(r, "train"), self.subset(h, "val")) for r, h in zip(rest, held_out, strict=True)]
+
+    def exclude(self, files: Iterable[str | os.PathLike[str]]) -> Self:
+        """Without the images that ``files`` names, for instance those that a model is to be shown on later.
+
+        Args:
+            files: An image goes if it has the same bytes as one of these, or the same class folder and name
+                (the same name, where one is given without folder). Upper and lower case are alike. The files
+                need not exist.
+        """
+        remaining = copy.copy(self)
+        remaining._drop(files)
+        return remaining
+
+    def with_transform(self, transform: Callable[[Tensor], Any] | None) -> Self:
+        """The same images with another ``transform``."""
+        changed = copy.copy(self)
+        changed.transform = transform
+        return changed
+
+    def harmonise(self, target: LabelSchema) -> Self:
+        """The same images with the labels of another schema; those of classes it does not know are dropped.
+
+        Raises:
+            LabelError: No class has a counterpart in ``target``.
+        """
+        new_labels = np.array(
+            [-1 if i is None else i for i in harmonise(self.labels, target).indices], np.int64
+        )
+        changed = self.subset(new_labels[self.targets] >= 0)
+        changed.targets = new_labels[changed.targets]
+        changed.labels = target
+        return changed
+
+    def preload(self, preprocess: Preprocess, progress: bool = False) -> Self:
+        """The same data set with all images decoded, preprocessed and held in memory.
+
+        Splits, groups and content hashes stay those of the original files. Takes 3·S² bytes an image.
+
+        Args:
+            preprocess: Brings each image to S×S; image i becomes exactly ``preprocess(ds.image(i))``.
+            progress: Show a progress bar on standard error.
+
+        Raises:
+            ImageError: A file cannot be read; the message names it.
+        """
+        size = preprocess.image_size
+        images = torch.empty((len(self), 3, size, size), dtype=torch.uint8)
+
+        def load(row: int) -> None:
+            images[row] = preprocess(self.image(row))
+
+        loaded = copy.copy(self)
+        loaded._hashes = self.content_hashes()
+        with ThreadPoolExecutor() as pool:  # threads, since decoding releases the interpreter lock
+            done = pool.map(load, range(len(self)))
+            for _ in display.track(done, len(self), "Loading images") if progress else done:
+                pass
+        loaded._hold(images)
+        return loaded
+
+    def content_hashes(self) -> list[str]:
+        """SHA-256 of each image: of its file's bytes, or of its pixels where it never was a file.
+
+        Computed once, then carried along by every choice of images.
+
+        Raises:
+            ImageError: A file cannot be read; the message names it.
+        """
+        if self._hashes is None:
+            if self._images is not None:
+                pixels = (self.image(row).numpy().tobytes() for row in range(len(self)))
+                self._hashes = [hashlib.sha256(data).hexdigest() for data in pixels]
+            else:
+                with ThreadPoolExecutor() as pool:
+                    self._hashes = list(pool.map(columns.hash_file, self.files))
+        return list(self._hashes)
+
+    def fingerprint(self) -> str:
+        """Sixteen hexadecimal digits that change with the images or their classes, not with their order."""
+        names = self.labels.names
+        rows = sorted(f"{h} {names[t]}" for h, t in zip(self.content_hashes(), self.targets, strict=True))
+        return hashlib.sha256("\n".join(rows).encode()).hexdigest()[:16]
+
+    def class_counts(self) -> dict[str, int]:
+        """Number of images of each class of the schema, in label order."""
+        counts = np.bincount(self.targets, minlength=len(self.labels))
+        return dict(zip(self.labels.names, counts.tolist(), strict=True))
+
+    def summary(self) -> str:
+        """A table of the classes with their number and share of images."""
+        return display.summary(self)
+
+    def plot(self, path: str | os.PathLike[str] | None = None, per_class: int = 5) -> Figure:
+        """A contact sheet: one row a class, with images from all over the class.
+
+        Args:
+            path: Where to save it too; the suffix chooses the format (png, pdf, svg).
+            per_class: Number of images in a row.
+
+        Raises:
+            ConfigError: The figure cannot be written to ``path``.
+            DataError: There is nothing to show.
+        """
+        return display.plot(self, path, per_class)
+
+    def _hold(self, images: Tensor | None) -> None:
+        # All choices of images share one array and hold rows of it: ten folds take the memory of one.
+        self._images = images
+        self._rows = None if images is None else np.arange(len(images))
+
+    def _keep(self, rows: NDArray[np.int64]) -> None:
+        for name in self._columns:
+            column = getattr(self, name)
+            if isinstance(column, list):
+                setattr(self, name, [column[row] for row in rows])
+            elif column is not None:
+                setattr(self, name, column[rows])
+
+    def _units(self) -> NDArray[np.int64]:
+        known = [] if self.groups is None else [self.groups.tolist()]
+        return splits.connect(self.content_hashes(), *known)
+
+    def _drop(self, files: Iterable[str | os.PathLike[str]]) -> None:
+        given = [files] if isinstance(files, (str, os.PathLike)) else list(files)
+        self._keep(columns.rows_named_otherwise(given, self.files))
+        contents = {columns.hash_file(file) for file in given if Path(file).is_file()}
+        if contents:
+            self._keep(np.flatnonzero([content not in contents for content in self.content_hashes()]))

@@ -1,0 +1,7 @@
+"""Judging a model: metrics with 95 % intervals, calibration, and the report that holds them."""
+
+from cellnet.evaluation.evaluate import evaluate
+from cellnet.evaluation.intervals import Estimate
+from cellnet.evaluation.report import Report
+
+__all__ = ["Estimate", "Report", "evaluate"]

@@ -1,0 +1,249 @@
+"""Do the probabilities mean what they say? Calibration error, proper scores, temperature."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from cellnet.errors import LabelError
+from cellnet.evaluation.intervals import TAILS, Estimate, bootstrap_mean, resampled_means
+
+NUM_BINS = 15
+"""Bins of equal width between 0 and 1, the number that Guo et al. 2017 use."""
+
+TEMPERATURES = (0.05, 20.0)
+"""Range in which a temperature is sought."""
+
+
+@dataclass(frozen=True)
+class ReliabilityBin:
+    """The images whose highest probability lies in ``(low, high]``.
+
+    Args:
+        low: Lower edge of the bin.
+        high: Upper edge.
+        n: Number of images.
+        confidence: Mean highest probability; NaN where ``n`` is 0.
+        accuracy: Share of the images that were called rightly; NaN where ``n`` is 0.
+    """
+
+    low: float
+    high: float
+    n: int
+    confidence: float
+    accuracy: float
+
+
+def _check(probabilities: ArrayLike, targets: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    values, labels = np.asarray(probabilities, np.float64), np.asarray(targets, np.int64)
+    if values.ndim != 2 or labels.shape != values.shape[:1]:
+        raise LabelError(
+            f"There are {values.shape} numbers for {labels.shape} targets; give an N×C array and N labels."
+        )
+    if labels.size and not 0 <= labels.min() <= labels.max() < values.shape[1]:
+        raise LabelError(
+            f"Targets run from {labels.min()} to {labels.max()}, but there are {values.shape[1]} classes."
+        )
+    return values, labels
+
+
+def _true_probability(probabilities: NDArray[np.float64], targets: NDArray[np.int64]) -> NDArray[np.float64]:
+    return probabilities[np.arange(len(targets)), targets]
+
+
+def brier_scores(probabilities: ArrayLike, targets: ArrayLike) -> NDArray[np.float64]:
+    """Squared distance between the probabilities and the truth, 0 (best) to 2, for each image.
+
+    Args:
+        probabilities: N×C, 0 to 1.
+        targets: N true labels.
+
+    Source: Brier 1950, in its original form over all classes.
+
+    Example:
+        >>> brier_scores([[1.0, 0.0], [0.5, 0.5]], [0, 1]).tolist()
+        [0.0, 0.5]
+    """
+    values, labels = _check(probabilities, targets)
+    scores: NDArray[np.float64] = ((values - np.eye(values.shape[1])[labels]) ** 2).sum(1)
+    return scores
+
+
+def negative_log_likelihoods(probabilities: ArrayLike, targets: ArrayLike) -> NDArray[np.float64]:
+    """-log of the probability of the true class, 0 (best) upwards, for each image, in nats.
+
+    Args:
+        probabilities: N×C, 0 to 1. They count as at least 1.2e-7, the resolution of float32, so that a
+            probability rounded to 0 does not make the mean infinite.
+        targets: N true labels.
+    """
+    values, labels = _check(probabilities, targets)
+    return -np.log(np.clip(_true_probability(values, labels), np.finfo(np.float32).eps, 1))
+
+
+def bin_of(confidence: NDArray[np.float64], bins: int = NUM_BINS) -> NDArray[np.int64]:
+    """Bin of each confidence, 0 to ``bins - 1``; bin ``b`` is ``(b / bins, (b + 1) / bins]``."""
+    return np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
+
+
+def reliability_bins(
+    probabilities: ArrayLike, targets: ArrayLike, *, bins: int = NUM_BINS
+) -> list[ReliabilityBin]:
+    """Confidence and accuracy of the images, in bins of equal width of the highest probability.
+
+    Args:
+        probabilities: N×C, 0 to 1.
+        targets: N true labels.
+        bins: Number of bins.
+
+    Example:
+        >>> [b] = [b for b in reliability_bins([[0.75, 0.25], [0.75, 0.25]], [0, 1]) if b.n]
+        >>> b.n, b.confidence, b.accuracy
+        (2, 0.75, 0.5)
+    """
+    values, labels = _check(probabilities, targets)
+    confidence, right = values.max(1), values.argmax(1) == labels
+    where = bin_of(confidence, bins)
+    counts = np.bincount(where, minlength=bins)
+    sums = (np.bincount(where, weights=column, minlength=bins) for column in (confidence, right))
+    means = [np.divide(s, counts, out=np.full(bins, np.nan), where=counts > 0) for s in sums]
+    return [
+        ReliabilityBin(b / bins, (b + 1) / bins, int(n), float(c), float(a))
+        for b, (n, c, a) in enumerate(zip(counts, *means, strict=True))
+    ]
+
+
+def expected_calibration_error(
+    probabilities: ArrayLike, targets: ArrayLike, *, bins: int = NUM_BINS
+) -> float:
+    """Mean distance between confidence and accuracy over the bins, weighted by their images, 0 to 1.
+
+    Args:
+        probabilities: N×C, 0 to 1.
+        targets: N true labels.
+        bins: Number of bins of equal width of the highest probability.
+
+    Source: Naeini et al. 2015; Guo et al. 2017, arXiv:1706.04599.
+
+    Example:
+        >>> expected_calibration_error([[0.75, 0.25], [0.75, 0.25]], [0, 1])
+        0.25
+    """
+    filled = [b for b in reliability_bins(probabilities, targets, bins=bins) if b.n]
+    n = sum(b.n for b in filled)
+    return sum(b.n * abs(b.confidence - b.accuracy) for b in filled) / n if n else float("nan")
+
+
+def typical_outcomes(probabilities: ArrayLike) -> NDArray[np.float64]:
+    """Probabilities of two made-up images, for the priors of `intervals`: called rightly, and wrongly.
+
+    Both are as sure as the images are on average, and know nothing of the other classes. The true class is 0.
+
+    Returns:
+        2×C.
+    """
+    values = np.asarray(probabilities, np.float64)
+    num_classes, confidence = values.shape[1], values.max(1).mean()
+    outcomes = np.full((2, num_classes), (1 - confidence) / max(num_classes - 1, 1))
+    outcomes[0, 0] = outcomes[1, -1] = confidence
+    return outcomes
+
+
+def estimate_loss(
+    loss: Callable[[ArrayLike, ArrayLike], NDArray[np.float64]], probabilities: ArrayLike, targets: ArrayLike
+) -> Estimate:
+    """The mean of `brier_scores` or `negative_log_likelihoods`, with its 95 % interval.
+
+    Args:
+        loss: One of the two.
+        probabilities: N×C, 0 to 1; N is at least 1.
+        targets: N true labels.
+    """
+    prior = loss(typical_outcomes(probabilities), [0, 0])
+    return bootstrap_mean(loss(probabilities, targets), prior)
+
+
+def estimate_calibration_error(
+    probabilities: ArrayLike, targets: ArrayLike, *, draws: int = 1000, seed: int = 0
+) -> Estimate:
+    """The `expected_calibration_error` with an interval that covers at least 95 %.
+
+    The error is a sum of absolute values, so that chance alone makes it positive and resampling makes it
+    larger still. The upper end is the bootstrap's. The lower end is the upper one reflected at the value (the
+    basic interval of Davison & Hinkley 1997, section 5.2), and 0 if probabilities that are exactly right
+    would often give as large a value (consistency resampling, Bröcker & Smith 2007, Weather and Forecasting
+    22:651).
+
+    Args:
+        probabilities: N×C, 0 to 1; N is at least 1.
+        targets: N true labels.
+        draws: Number of draws.
+        seed: Seed of the draws.
+    """
+    values, labels = _check(probabilities, targets)
+    gaps, prior = _gaps(values, labels), _gaps(typical_outcomes(values), np.zeros(2, np.int64))
+    value = float(np.abs(gaps.mean(0)).sum())
+    errors = np.abs(resampled_means(gaps, prior, draws=draws, seed=seed)).sum(1)
+    low, high = (float(end) for end in np.quantile(errors, TAILS))
+
+    confidence = values.max(1)
+    bins, generator = bin_of(confidence), np.random.default_rng(seed)
+    by_chance = [
+        np.abs(np.bincount(bins, weights=confidence - (generator.random(len(bins)) < confidence))).sum()
+        / len(bins)
+        for _ in range(draws)
+    ]
+    consistent = value <= np.quantile(by_chance, TAILS[1])
+    return Estimate(value, 0.0 if consistent else max(0.0, min(low, 2 * value - high)), max(value, high))
+
+
+def _gaps(probabilities: NDArray[np.float64], targets: NDArray[np.int64]) -> NDArray[np.float64]:
+    """N×bins: confidence less correctness, in the column of the image's bin; the means are ECE's parts."""
+    confidence, right = probabilities.max(1), probabilities.argmax(1) == targets
+    return np.where(bin_of(confidence)[:, None] == np.arange(NUM_BINS), (confidence - right)[:, None], 0.0)
+
+
+def fit_temperature(logits: ArrayLike, targets: ArrayLike) -> float:
+    """The temperature T for which softmax(logits / T) is most likely to give the targets.
+
+    The negative log-likelihood is convex in 1/T, so that its slope has one zero, which is found by bisection.
+    If every image is called rightly there is none, since sharper is always better; a set without errors
+    cannot tell how often the model errs, and the answer is 1.
+
+    Args:
+        logits: N×C, before the softmax.
+        targets: N true labels.
+
+    Returns:
+        T, within `TEMPERATURES`; above 1 if the model was too sure of itself.
+
+    Raises:
+        LabelError: No image, or shapes that do not fit.
+
+    Source: Guo et al. 2017, arXiv:1706.04599.
+
+    Example:
+        >>> logits = [[2.0, 0.0]] * 3 + [[0.0, 2.0]]      # says 88 %, is right 75 % of the time
+        >>> round(fit_temperature(logits, [0, 0, 0, 0]), 2)
+        1.82
+    """
+    values, labels = _check(logits, targets)
+    if not len(values):
+        raise LabelError("There is no image to fit a temperature on; give a validation part.")
+    values = values - values.max(1, keepdims=True)
+    true = _true_probability(values, labels)
+    if (true == 0).all():
+        return 1.0
+
+    def slope(inverse: float) -> float:
+        weights = np.exp(values * inverse)
+        return float(((weights * values).sum(1) / weights.sum(1) - true).mean())
+
+    low, high = (1 / t for t in reversed(TEMPERATURES))
+    for _ in range(60):
+        middle = (low * high) ** 0.5
+        low, high = (middle, high) if slope(middle) < 0 else (low, middle)
+    return float(1 / middle)

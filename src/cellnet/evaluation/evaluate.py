@@ -1,0 +1,146 @@
+"""Judge a model on labelled images, with an honest protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cellnet.errors import ConfigError, DataError, LabelError
+from cellnet.evaluation.calibration import fit_temperature
+from cellnet.evaluation.report import Report
+from cellnet.inference import fit_thresholds
+from cellnet.inference.predictor import predict
+
+if TYPE_CHECKING:
+    import torch
+
+    from cellnet.datasets import CellDataset
+    from cellnet.models import CellClassifier
+
+UPPER_BOUND = (
+    "Image-level split without donor or slide ids: cells of one donor may stand both here and among the "
+    "training images, so the figures are an upper bound of what a new patient would get."
+)
+TRAINING_PART = "These are training images: the figures say nothing about new ones."
+
+
+def evaluate(
+    model: CellClassifier,
+    dataset: CellDataset,
+    *,
+    calibrate_on: CellDataset | None = None,
+    batch_size: int = 32,
+    device: str | torch.device | None = None,
+    progress: bool = False,
+    title: str | None = None,
+    history: Sequence[Mapping[str, Any]] | None = None,
+    settings: Mapping[str, Any] | None = None,
+) -> Report:
+    """Predict a labelled data set and score the predictions; every figure has a 95 % interval.
+
+    With ``calibrate_on`` the temperature and the thresholds of abstention are first fitted there and stored
+    on the model, in place of those that it had.
+
+    Args:
+        model: The model; ``model.temperature`` and ``model.thresholds`` change if ``calibrate_on`` is given.
+        dataset: Images to judge on, with the model's classes. Unreadable ones are counted, not scored.
+        calibrate_on: Validation images, never those of the test part.
+        batch_size: Images at a time.
+        device: Where to compute, e.g. ``"cuda"``; default: where the model is.
+        progress: Show a progress bar on standard error.
+        title: Headline of the report; default: the data set's.
+        history: Rows of `Trainer.fit`, for the curves.
+        settings: How the model came about, shown under "To reproduce this".
+
+    Raises:
+        LabelError: A data set has other classes than the model; the message names the call that harmonises.
+        ConfigError: ``calibrate_on`` is a test part.
+        DataError: A data set is empty or wholly unreadable, or the two share images.
+
+    Source: Guo et al. 2017, arXiv:1706.04599 (temperature); `cellnet.inference.ood` (thresholds).
+
+    Example:
+        >>> from cellnet import create_model, load_dataset
+        >>> cells = load_dataset("synthetic", per_class=2, image_size=32)
+        >>> report = evaluate(create_model("cnn", cells.labels, image_size=32), cells)
+        >>> report.n
+        16
+    """
+    _check(model, dataset, "dataset")
+    options: dict[str, Any] = {"batch_size": batch_size, "device": device, "progress": progress}
+    if calibrate_on is not None:
+        _check(model, calibrate_on, "calibrate_on")
+        _check_apart(dataset, calibrate_on)
+        _calibrate(model, calibrate_on, options)
+    name = dataset.card.title if dataset.card else ""
+    return Report.from_predictions(
+        predict(model, dataset, **options),
+        title=title or (f"Evaluation on {name}" if name else "Evaluation"),
+        dataset=name,
+        part=dataset.part,
+        notes=_notes(model, dataset),
+        settings={**_calibration(model, calibrate_on), **(settings or {})},
+        history=history,
+        images=dataset.image,
+    )
+
+
+def _calibrate(model: CellClassifier, dataset: CellDataset, options: Mapping[str, Any]) -> None:
+    predictions = predict(model, dataset, **options)
+    known = predictions.readable
+    if not known.any():
+        raise DataError("None of the images in calibrate_on could be read; check their files.")
+    logits, targets = predictions.logits[known], dataset.targets[known]
+    temperature = fit_temperature(logits, targets)
+    model.thresholds = fit_thresholds(logits, targets, temperature)
+    model.temperature = temperature
+
+
+def _check(model: CellClassifier, dataset: CellDataset, argument: str) -> None:
+    if dataset.labels.hash != model.labels.hash:
+        raise LabelError(
+            f"{argument} has the classes {', '.join(dataset.labels.names)}, but the model has "
+            f"{', '.join(model.labels.names)}; evaluate on dataset.harmonise(model.labels)."
+        )
+    if not len(dataset):
+        raise DataError(f"{argument} has no images; check how it was chosen or split.")
+
+
+def _check_apart(dataset: CellDataset, calibrate_on: CellDataset) -> None:
+    if calibrate_on.part == "test":
+        raise ConfigError(
+            "calibrate_on is a test part, whose images must not choose temperature and thresholds; give the "
+            "validation part."
+        )
+    shared = np.isin(calibrate_on.content_hashes(), dataset.content_hashes())
+    if shared.any():
+        example = calibrate_on.files[int(shared.argmax())]
+        raise DataError(
+            f"{int(shared.sum())} images of calibrate_on, e.g. {example}, are also among those to judge on; "
+            "give another part, as dataset.split() makes them."
+        )
+
+
+def _notes(model: CellClassifier, dataset: CellDataset) -> tuple[str, ...]:
+    card, weights = dataset.card, model.weights_card
+    defects = tuple(f"Known of these data: {defect}." for defect in card.known_defects) if card else ()
+    if dataset.part == "train":
+        return (TRAINING_PART, *defects)
+    trained_on = weights.training_data if weights else None
+    of_one_pool = dataset.part is not None or (card is not None and card.name == trained_on)
+    return (UPPER_BOUND, *defects) if of_one_pool and dataset.groups is None else defects
+
+
+def _calibration(model: CellClassifier, calibrate_on: CellDataset | None) -> dict[str, Any]:
+    """What the probabilities and abstentions of the report rest on."""
+    facts: dict[str, Any] = {
+        "model": str(model.architecture.get("backbone", "")),
+        "temperature": model.temperature,
+    }
+    facts |= {f"threshold.{name}": value for name, value in model.thresholds.items()}
+    if calibrate_on is not None:
+        part = f", part {calibrate_on.part}" if calibrate_on.part else ""
+        facts["calibrated on"] = f"{len(calibrate_on):,} images{part}"
+    return facts

@@ -1,0 +1,217 @@
+"""A report as one HTML file: no network, no script, everything from outside escaped."""
+
+from __future__ import annotations
+
+import base64
+import io
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, Any
+
+import matplotlib
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+from matplotlib.figure import Figure
+from PIL import Image
+
+from cellnet.errors import ImageError
+from cellnet.evaluation import calibration, intervals, plots, text
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from cellnet.evaluation.intervals import Estimate
+    from cellnet.evaluation.report import Report
+
+PICTURE_SIZE = 132
+"""Longer side of the pictures in the page, in pixels."""
+
+# The page's own colours take the place of the plots', so that the plots follow a dark screen.
+_COLOURS = {
+    plots.INK: "var(--ink)",
+    plots.MUTED: "var(--muted)",
+    plots.RULE: "var(--rule)",
+    plots.RIGHT: "var(--right)",
+    plots.WRONG: "var(--wrong)",
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One image as the page shows it: all text, but for the picture, is escaped by the template."""
+
+    file: str
+    name: str
+    true: str
+    label: str
+    probability: float
+    second: str | None
+    true_probability: float
+    right: bool
+    abstain: bool
+    picture: str | None
+
+
+def render(report: Report) -> str:
+    """The page as text.
+
+    Args:
+        report: What to show. Its ``images`` are asked for the pictures.
+    """
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"percent": percent, "certainty": certainty}
+    environment.globals["spread"] = _spread
+    shown = [e for f in report.per_class.values() for e in (f["recall"], f["precision"])]
+    return environment.get_template("report.html.j2").render(
+        report=report,
+        overview=text.headline(report),
+        sentences=_sentences(report),
+        axis=plots.axis_start([estimate.low for estimate in shown]),
+        shares=_shares(report),
+        lineage=report.lineage_errors(),
+        curves=_svg(plots.training_curves(report.history)) if report.history else None,
+        reliability=_svg(plots.reliability(report.reliability())),
+        bins=calibration.NUM_BINS,
+        worst=[_row(report, i) for i in report.worst(24)],
+        typical=[_row(report, i) for i in report.typical()] if report.images else [],
+        uncertain=[_row(report, i, picture=False) for i in report.least_certain(12)],
+        unreadable=[(report.predictions.files[i], report.predictions.errors[i]) for i in report.unreadable],
+        settings=_flat(report.settings or {}),
+        level=intervals.LEVEL,
+        details=report.to_dict(),
+    )
+
+
+def percent(share: float, digits: int = 1) -> str:
+    """A share as text, without the sign.
+
+    Example:
+        >>> percent(0.98512), percent(float("nan"))
+        ('98.5', '–')
+    """
+    return "–" if math.isnan(share) else f"{100 * share:.{digits}f}"
+
+
+def certainty(probability: float) -> str:
+    """A probability in per cent that never claims to be certain.
+
+    Example:
+        >>> certainty(0.99999), certainty(0.75), certainty(0.0)
+        ('>99.9', '75.0', '<0.1')
+    """
+    if probability >= 0.9995:
+        return ">99.9"
+    return "<0.1" if probability < 0.0005 else percent(probability)
+
+
+def _spread(estimate: Estimate, start: float, width: float) -> tuple[float, float, float]:
+    """Where value, low and high lie on an axis from ``start`` to 1 that is ``width`` long."""
+    ends = (estimate.value, estimate.low, estimate.high)
+    value, low, high = (round(max(0.0, (x - start) / (1 - start)) * width, 1) for x in ends)
+    return value, low, high
+
+
+def _sentences(report: Report) -> list[str]:
+    """The result in plain words."""
+    right, accuracy = int(report.confusion.trace()), report.accuracy
+    kind = "image was" if report.n == 1 else "images were"
+    words = [
+        f"{right:,} of {report.n:,} {kind} named correctly. On more images like these, the accuracy most "
+        f"likely lies between {percent(accuracy.low)} and {percent(accuracy.high)} %."
+    ]
+    present = {name: f["recall"] for name, f in report.per_class.items() if f["n"]}
+    lowest = min(present, key=lambda name: present[name].value)
+    if present[lowest].value < 1 and len(present) > 1:
+        words.append(
+            f"Least well recognised: {lowest}, with {percent(present[lowest].value)} % of its "
+            f"{report.per_class[lowest]['n']:,} images."
+        )
+    for true, label, count in report.most_confused(1):
+        words.append(f"Most frequent mistake: {true} taken for {label}, {_times(count)}.")
+    if report.metrics["coverage"].value < 1:
+        share, kept = 1 - report.metrics["coverage"].value, report.metrics["accepted_accuracy"]
+        words.append(
+            f"The model abstains on {percent(share)} % of the images"
+            + ("." if math.isnan(kept.value) else f"; of the others {percent(kept.value)} % are right.")
+        )
+    return words
+
+
+def _times(count: int) -> str:
+    return {1: "once", 2: "twice"}.get(count, f"{count:,} times")
+
+
+def _shares(report: Report) -> list[list[float]]:
+    """The confusion matrix as shares of its rows, made visible as in `plots.confusion_matrix`."""
+    return [[round(x, 3) for x in row] for row in plots.shades(report.confusion).tolist()]
+
+
+def _row(report: Report, index: int, *, picture: bool = True) -> Row:
+    prediction = report.predictions[index]
+    target = int(report.targets[index])
+    return Row(
+        file=prediction.file,
+        name=PurePath(prediction.file).name,
+        true=report.schema.names[target],
+        label=str(prediction.label),
+        probability=prediction.probability,
+        second=prediction.second,
+        true_probability=float(prediction.probabilities[target]),
+        right=prediction.label == report.schema.names[target],
+        abstain=prediction.abstain,
+        picture=_look(report, index) if picture else None,
+    )
+
+
+def _look(report: Report, index: int) -> str | None:
+    try:
+        image = report.images(index) if report.images else None
+    except ImageError:  # the file has gone since it was predicted: the page says so by its absence
+        return None
+    return None if image is None else _picture(image)
+
+
+def _picture(image: Tensor) -> str:
+    """An image, uint8 3×H×W, as a small data URI."""
+    picture = Image.fromarray(image.permute(1, 2, 0).cpu().numpy())
+    picture.thumbnail((2 * PICTURE_SIZE, 2 * PICTURE_SIZE))  # twice: sharp on dense screens
+    stream = io.BytesIO()
+    picture.save(stream, "JPEG", quality=85)
+    return "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode()
+
+
+def _svg(figure: Figure) -> Markup:
+    """A figure to stand within the page: text as text, colours from the page, nothing that points outside."""
+    stream = io.StringIO()
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "cellnet", "font.size": 10}):
+        figure.savefig(stream, format="svg", transparent=True)
+    drawing = stream.getvalue()
+    drawing = drawing[drawing.index("<svg") :]
+    drawing = re.sub(r"<metadata>.*?</metadata>", "", drawing, flags=re.DOTALL)
+    drawing = re.sub(r' xmlns(:\w+)?="[^"]*"', "", drawing)
+    # Two plots in one page must not share names; only those that are hashes of content are pointed to.
+    drawing = re.sub(r' id="[a-zA-Z]+\w*_\d+"', "", drawing)
+    drawing = re.sub(r"font: [^;\"]*?(\d+)px [^;\"]*", r"font-size: \1px; font-family: inherit", drawing)
+    for colour, name in _COLOURS.items():
+        drawing = drawing.replace(colour, name)
+    return Markup(drawing)  # noqa: S704 - made by matplotlib, which escapes the texts it draws
+
+
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """Nested settings as rows of dotted name and value."""
+    rows: list[tuple[str, str]] = []
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            rows += _flat(value, f"{prefix}{key}.")
+        else:
+            rows.append((f"{prefix}{key}", str(value)))
+    return rows

@@ -1,0 +1,182 @@
+"""The plots of a report, each a function that returns a matplotlib figure; no global state is touched."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter, StrMethodFormatter
+from numpy.typing import ArrayLike, NDArray
+
+from cellnet.evaluation.calibration import ReliabilityBin
+from cellnet.evaluation.intervals import wilson
+
+if TYPE_CHECKING:
+    from cellnet.evaluation.figures import ClassFigures
+
+# Blue for right and orange for wrong stay apart for every kind of colour vision (Okabe & Ito).
+INK, MUTED, RULE, RIGHT, WRONG = "#1d2126", "#6b727a", "#dedbd5", "#2a5d9f", "#c4561a"
+
+_RIGHT_SHADES = LinearSegmentedColormap.from_list("right", ["#ffffff", RIGHT])
+_WRONG_SHADES = LinearSegmentedColormap.from_list("wrong", ["#ffffff", WRONG])
+
+
+def _clean(axes: Axes, x_label: str, y_label: str) -> None:
+    axes.set_xlabel(x_label, color=MUTED)
+    axes.set_ylabel(y_label, color=MUTED)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(RULE)
+    axes.tick_params(colors=MUTED, labelcolor=MUTED, color=RULE)
+    axes.set_axisbelow(True)
+
+
+def axis_start(lows: Sequence[float]) -> float:
+    """Where an axis of shares that ends at 1 begins: a round number below all intervals.
+
+    Example:
+        >>> axis_start([0.973, 0.96]), axis_start([0.41])
+        (0.95, 0.4)
+    """
+    lowest = min((low for low in lows if not math.isnan(low)), default=0.0)
+    step = 0.05 if lowest >= 0.8 else 0.2
+    # The rest of 1e-9 keeps 0.95, which no float is exactly, from falling to 0.90.
+    return round(math.floor(lowest / step + 1e-9) * step, 2)
+
+
+def shades(confusion: ArrayLike) -> NDArray[np.float64]:
+    """Depth of colour, 0 to 1, of each cell of a confusion matrix.
+
+    It is the share of the row; for mistakes its cube root, so that 1 in 1,000 still shows.
+    """
+    counts = np.asarray(confusion, np.float64)
+    share: NDArray[np.float64] = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    return np.where(np.eye(len(counts), dtype=bool), share, np.cbrt(share))
+
+
+def confusion_matrix(confusion: ArrayLike, names: Sequence[str]) -> Figure:
+    """Counts by true class (row) and predicted class (column); right calls are blue, wrong ones orange.
+
+    Args:
+        confusion: C×C counts.
+        names: C class names.
+    """
+    counts = np.asarray(confusion, np.int64)
+    depth = shades(counts)
+    right = np.eye(len(counts), dtype=bool)[..., None]
+    size = 2.4 + 0.62 * len(names)
+    figure = Figure(figsize=(size, size), layout="constrained")
+    axes = figure.add_subplot()
+    axes.imshow(np.where(right, _RIGHT_SHADES(depth), _WRONG_SHADES(depth)))
+    for (i, j), count in np.ndenumerate(counts):
+        if count:
+            colour = "white" if depth[i, j] > 0.6 else INK
+            axes.text(j, i, f"{count:,}", ha="center", va="center", color=colour, fontsize=9)
+    axes.set_xticks(range(len(names)), names, rotation=40, ha="right", rotation_mode="anchor",
+                    parse_math=False)  # fmt: skip
+    axes.set_yticks(range(len(names)), names, parse_math=False)
+    axes.set_xticks(np.arange(len(names) - 1) + 0.5, minor=True)
+    axes.set_yticks(np.arange(len(names) - 1) + 0.5, minor=True)
+    axes.grid(which="minor", color=RULE, linewidth=0.6)
+    _clean(axes, "predicted class", "true class")
+    axes.tick_params(which="both", length=0, labelcolor=INK)
+    axes.spines[["left", "bottom"]].set_visible(False)
+    return figure
+
+
+def per_class_intervals(per_class: Mapping[str, ClassFigures]) -> Figure:
+    """Precision, recall and F1 of each class with their 95 % intervals, as a forest plot.
+
+    Args:
+        per_class: As `Report.per_class`; a figure that is NaN is left out.
+    """
+    names = list(per_class)
+    figure = Figure(figsize=(9.5, 1.1 + 0.36 * len(names)), layout="constrained")
+    columns = [
+        ("precision", [per_class[name]["precision"] for name in names]),
+        ("recall", [per_class[name]["recall"] for name in names]),
+        ("F1", [per_class[name]["f1"] for name in names]),
+    ]
+    start = axis_start([estimate.low for _, column in columns for estimate in column])
+    panels = figure.subplots(1, 3, sharey=True)
+    for axes, (title, column) in zip(panels, columns, strict=True):
+        for row, estimate in enumerate(column):
+            axes.plot([estimate.low, estimate.high], [row, row], color=RIGHT, linewidth=2, alpha=0.55)
+            axes.plot(estimate.value, row, "o", color=RIGHT, markersize=5)
+        _clean(axes, "", "")
+        axes.set_title(title, color=INK, fontsize=10, loc="left")
+        axes.set_xlim(start, 1.0 + (1 - start) * 0.02)
+        axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        axes.grid(axis="x", color=RULE, linewidth=0.6)
+        axes.tick_params(axis="y", length=0, labelcolor=INK)
+        axes.spines["left"].set_visible(False)
+    panels[0].set_yticks(range(len(names)), [f"{name}  ({per_class[name]['n']:,})" for name in names],
+                         parse_math=False)  # fmt: skip
+    panels[0].set_ylim(len(names) - 0.5, -0.5)
+    return figure
+
+
+def reliability(bins: Sequence[ReliabilityBin]) -> Figure:
+    """Accuracy against confidence, with Wilson intervals, over the number of images in each bin.
+
+    Args:
+        bins: As `calibration.reliability_bins` returns them.
+    """
+    figure = Figure(figsize=(4.8, 5.0), layout="constrained")
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
+    upper.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
+    filled = [b for b in bins if b.n]
+    for b in filled:
+        interval = wilson(round(b.accuracy * b.n), b.n)
+        upper.plot([b.confidence] * 2, [interval.low, interval.high], color=RIGHT, linewidth=2, alpha=0.45)
+    upper.plot([b.confidence for b in filled], [b.accuracy for b in filled], "o", color=RIGHT, markersize=5)
+    width = 0.92 / len(bins)
+    lower.bar([(b.low + b.high) / 2 for b in filled], [b.n for b in filled], width=width, color=RIGHT)
+    lower.set_yscale("log")
+    lower.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    lower.set_ylim(bottom=0.7)
+    _clean(upper, "", "share that was right")
+    _clean(lower, "probability of the predicted class", "images")
+    upper.set_xlim(0, 1.01)
+    upper.set_ylim(0, 1.03)
+    for axis in (upper.xaxis, upper.yaxis, lower.xaxis):
+        axis.set_major_formatter(PercentFormatter(1, decimals=0))
+    upper.grid(color=RULE, linewidth=0.6)
+    return figure
+
+
+def training_curves(history: Sequence[Mapping[str, float]]) -> Figure:
+    """Loss, and accuracy with macro F1 where it is known, by epoch.
+
+    Args:
+        history: One row an epoch with ``epoch`` and some of ``train_loss``, ``val_loss``, ``val_accuracy``,
+            ``val_macro_f1``; other columns are left alone.
+    """
+    figure = Figure(figsize=(9.5, 3.2), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    epochs = [float(row.get("epoch", i + 1)) for i, row in enumerate(history)]
+
+    def draw(axes: Axes, column: str, label: str, colour: str) -> None:
+        if all(column in row for row in history):
+            values = [float(row[column]) for row in history]
+            # A single epoch has no line, only its point.
+            axes.plot(epochs, values, color=colour, label=label, linewidth=1.8,
+                      marker="o" if len(values) < 15 else "", markersize=3.5)  # fmt: skip
+
+    draw(left, "train_loss", "training", MUTED)
+    draw(left, "val_loss", "validation", RIGHT)
+    draw(right, "val_accuracy", "validation accuracy", RIGHT)
+    draw(right, "val_macro_f1", "validation macro F1", WRONG)
+    _clean(left, "epoch", "loss")
+    _clean(right, "epoch", "")
+    right.yaxis.set_major_formatter(PercentFormatter(1))
+    for axes in (left, right):
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.grid(axis="y", color=RULE, linewidth=0.6)
+        if axes.lines:
+            axes.legend(frameon=False, labelcolor=MUTED)
+    return figure

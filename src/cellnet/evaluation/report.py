@@ -1,0 +1,295 @@
+"""The report: every figure with its interval, what lies behind it, and what it does not say."""
+
+from __future__ import annotations
+
+import json
+import math
+import platform
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from cellnet._version import __version__
+from cellnet.errors import DataError
+from cellnet.evaluation import calibration, html, plots, text
+from cellnet.evaluation.figures import INTERVAL_METHOD, ClassFigures, class_figures, overall_figures
+from cellnet.evaluation.intervals import Estimate
+from cellnet.evaluation.metrics import confusion_matrix
+from cellnet.files import atomic_path, write_text
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from cellnet.inference import Predictions
+    from cellnet.labels import LabelSchema
+
+
+@dataclass(frozen=True, eq=False)
+class Report:
+    """How well a model does on labelled images; made by `cellnet.evaluate` or `Report.from_predictions`.
+
+    Args:
+        title: Headline.
+        predictions: One row an image, also the unreadable ones, which are not scored.
+        confusion: C×C counts, true class by predicted class.
+        metrics: Figures over all classes, by name.
+        per_class: Figures of each class, by its name.
+        dataset: Name of the data set.
+        part: ``"train"``, ``"val"``, ``"test"`` or None.
+        notes: What the figures do not say, the most important first.
+        settings: How the model came about (configuration, seed, ...): shown, not interpreted.
+        history: One row an epoch, for the curves.
+        images: Gives the image of a row of ``predictions`` as uint8 3×H×W, or None.
+
+    Example:
+        >>> from cellnet.inference import Predictions
+        >>> from cellnet.labels import LabelSchema
+        >>> schema = LabelSchema.from_names(["lymphocyte", "monocyte"])
+        >>> table = [[0.9, 0.1], [0.2, 0.8], [0.7, 0.3], [0.6, 0.4]]
+        >>> report = Report.from_predictions(Predictions(list("abcd"), schema, table, targets=[0, 1, 0, 1]))
+        >>> print(report.accuracy)
+        75.00 % [30.06–95.44]
+        >>> report.most_confused(1), report.worst(1)
+        ([('monocyte', 'lymphocyte', 1)], [3])
+    """
+
+    title: str
+    predictions: Predictions
+    confusion: NDArray[np.int64]
+    metrics: dict[str, Estimate]
+    per_class: dict[str, ClassFigures]
+    dataset: str = ""
+    part: str | None = None
+    notes: tuple[str, ...] = ()
+    settings: Mapping[str, Any] | None = None
+    history: Sequence[Mapping[str, Any]] | None = None
+    images: Callable[[int], Tensor | None] | None = None
+
+    @classmethod
+    def from_predictions(
+        cls,
+        predictions: Predictions,
+        *,
+        title: str = "Evaluation",
+        dataset: str = "",
+        part: str | None = None,
+        notes: Sequence[str] = (),
+        settings: Mapping[str, Any] | None = None,
+        history: Sequence[Mapping[str, Any]] | None = None,
+        images: Callable[[int], Tensor | None] | None = None,
+    ) -> Report:
+        """Score predictions, whoever made them.
+
+        Args:
+            predictions: With targets; rows with an error are counted and listed, not scored.
+            title: See `Report`, as for the other arguments.
+            dataset: See `Report`.
+            part: See `Report`.
+            notes: See `Report`.
+            settings: See `Report`.
+            history: See `Report`.
+            images: See `Report`.
+
+        Raises:
+            DataError: No targets, no readable image, or a readable one without probabilities.
+        """
+        rows = np.flatnonzero(predictions.readable)
+        targets = _targets(predictions)[rows]
+        if not len(rows):
+            raise DataError(
+                f"None of the {len(predictions)} images could be read, so there is nothing to score; "
+                "the errors of the predictions say why."
+            )
+        probabilities = predictions.probabilities[rows]
+        blank = rows[~np.isfinite(probabilities).all(1)]
+        if len(blank):
+            raise DataError(
+                f"{predictions.files[blank[0]]} has no error, but its probabilities are not numbers; "
+                "correct the row or give it an error."
+            )
+        called = probabilities.argmax(1)
+        confusion = confusion_matrix(targets, called, len(predictions.schema))
+        accepted = ~predictions.abstain[rows]
+        return cls(
+            title=title,
+            predictions=predictions,
+            confusion=confusion,
+            metrics=overall_figures(confusion, probabilities, targets, accepted),
+            per_class=class_figures(confusion, predictions.schema),
+            dataset=dataset,
+            part=part,
+            notes=tuple(notes),
+            settings=settings,
+            history=history or None,
+            images=images,
+        )
+
+    @property
+    def accuracy(self) -> Estimate:
+        """Share of the scored images that were called rightly."""
+        return self.metrics["accuracy"]
+
+    @property
+    def schema(self) -> LabelSchema:
+        """The classes."""
+        return self.predictions.schema
+
+    @property
+    def n(self) -> int:
+        """Number of images scored."""
+        return int(self.confusion.sum())
+
+    @property
+    def unreadable(self) -> list[int]:
+        """Rows of ``predictions`` whose image could not be read."""
+        return [int(i) for i in np.flatnonzero(~self.predictions.readable)]
+
+    @property
+    def targets(self) -> NDArray[np.int64]:
+        """True labels, one a row of ``predictions``."""
+        return _targets(self.predictions)
+
+    def most_confused(self, k: int = 5) -> list[tuple[str, str, int]]:
+        """The ``k`` most frequent mistakes: (true class, predicted class, number of images)."""
+        names = self.schema.names
+        pairs = [
+            (names[i], names[j], int(count))
+            for (i, j), count in np.ndenumerate(self.confusion)
+            if i != j and count
+        ]
+        return sorted(pairs, key=lambda pair: -pair[2])[:k]
+
+    def worst(self, k: int = 20) -> list[int]:
+        """The ``k`` rows of ``predictions`` that are wrong with most certainty, the worst first."""
+        return [i for i in self._by_certainty() if not self._right(i)][:k]
+
+    def least_certain(self, k: int = 20) -> list[int]:
+        """The ``k`` rows of ``predictions`` that the model was least certain of, the least certain first."""
+        return self._by_certainty()[::-1][:k]
+
+    def typical(self) -> list[int]:
+        """For each class, the row of ``predictions`` that was called so rightly and with most certainty."""
+        first: dict[int, int] = {}
+        for i in self._by_certainty():
+            if self._right(i):
+                first.setdefault(int(self.targets[i]), i)
+        return [first[label] for label in sorted(first)]
+
+    def lineage_errors(self) -> tuple[int, int] | None:
+        """Mistakes within a lineage and across lineages; None if the lineage of a class is not known."""
+        lineages = np.array([cell.lineage for cell in self.schema])
+        if not all(lineages):
+            return None
+        same = lineages[:, None] == lineages[None, :]
+        right = int(np.trace(self.confusion))
+        return int(self.confusion[same].sum()) - right, int(self.confusion[~same].sum())
+
+    def reliability(self) -> list[calibration.ReliabilityBin]:
+        """Confidence against accuracy, see `calibration.reliability_bins`."""
+        readable = self.predictions.readable
+        return calibration.reliability_bins(self.predictions.probabilities[readable], self.targets[readable])
+
+    def _right(self, row: int) -> bool:
+        return bool(self.predictions.probabilities[row].argmax() == self.targets[row])
+
+    def _by_certainty(self) -> list[int]:
+        rows = np.flatnonzero(self.predictions.readable)
+        confidence = self.predictions.probabilities[rows].max(1)
+        return [int(i) for i in rows[np.argsort(-confidence, kind="stable")]]
+
+    def __str__(self) -> str:
+        return text.summary(self)
+
+    def to_dict(self) -> dict[str, Any]:
+        """All figures as plain JSON types; a figure that does not exist is None."""
+        return {
+            "title": self.title,
+            "dataset": self.dataset,
+            "part": self.part,
+            "n": self.n,
+            "unreadable": len(self.unreadable),
+            "schema": {
+                "name": self.schema.name,
+                "hash": self.schema.hash,
+                "classes": list(self.schema.names),
+            },
+            "metrics": {name: _plain(estimate) for name, estimate in self.metrics.items()},
+            "per_class": {
+                name: {key: _plain(value) for key, value in figures.items()}
+                for name, figures in self.per_class.items()
+            },
+            "confusion": self.confusion.tolist(),
+            "reliability": [_plain(b) for b in self.reliability()],
+            "intervals": INTERVAL_METHOD,
+            "notes": list(self.notes),
+            "settings": {key: _plain(value) for key, value in (self.settings or {}).items()},
+            "versions": versions(),
+        }
+
+    def save(self, folder: str | PathLike[str]) -> Path:
+        """Write the report: report.html, metrics.json, predictions.csv and the plots as PNG files.
+
+        Args:
+            folder: Made if it is not there; files of an earlier report in it are replaced.
+
+        Returns:
+            The path of report.html.
+
+        Raises:
+            ConfigError: The folder cannot be written.
+        """
+        out = Path(folder)
+        figures = {
+            "confusion.png": plots.confusion_matrix(self.confusion, self.schema.names),
+            "per_class.png": plots.per_class_intervals(self.per_class),
+            "reliability.png": plots.reliability(self.reliability()),
+        }
+        if self.history:
+            figures["curves.png"] = plots.training_curves(self.history)
+        for name, figure in figures.items():
+            _save_png(figure, out / name)
+        write_text(out / "metrics.json", json.dumps(self.to_dict(), indent=1, allow_nan=False) + "\n")
+        self.predictions.to_csv(out / "predictions.csv")
+        # Last: whoever sees the page finds everything else in place.
+        return write_text(out / "report.html", html.render(self))
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python, cellnet and what it computes with."""
+    found = {"python": platform.python_version(), "cellnet": __version__}
+    for package in ("torch", "torchvision", "timm", "numpy"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:  # a build of torch need not come from a package
+            continue
+    return found
+
+
+def _targets(predictions: Predictions) -> NDArray[np.int64]:
+    if predictions.targets is None:
+        raise DataError(
+            "These predictions carry no true classes to score them by; add a column 'target', or predict a "
+            "labelled data set."
+        )
+    return predictions.targets
+
+
+def _save_png(figure: Figure, path: Path) -> None:
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, dpi=150, facecolor="white")
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON types: figures as dictionaries, NaN as None, what JSON does not know as text."""
+    if isinstance(value, (Estimate, calibration.ReliabilityBin)):
+        return {key: _plain(entry) for key, entry in asdict(value).items()}
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if isinstance(value, (bool, int, str)) or value is None else str(value)

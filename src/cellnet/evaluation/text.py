@@ -1,0 +1,78 @@
+"""A report as a table of text, for a terminal of 100 columns."""
+
+from __future__ import annotations
+
+import textwrap
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cellnet.evaluation.intervals import Estimate
+    from cellnet.evaluation.report import Report
+
+WIDTH = 100
+NAME_WIDTH = 24
+
+# (label, name in Report.metrics, format): two a line.
+_TOTALS = (
+    (("accuracy", "accuracy", ".2%"), ("balanced accuracy", "balanced_accuracy", ".2%")),
+    (("macro F1", "macro_f1", ".2%"), ("weighted F1", "weighted_f1", ".2%")),
+    (("macro precision", "macro_precision", ".2%"), ("weighted precision", "weighted_precision", ".2%")),
+    (("kappa", "kappa", ".3f"), ("MCC", "mcc", ".3f")),
+    (("calibration error", "ece", ".2%"), ("Brier score", "brier", ".3f")),
+)
+
+
+def headline(report: Report) -> str:
+    """Data set, part and number of images, e.g. ``"PBC · test part · 3,418 images"``."""
+    unreadable = len(report.unreadable)
+    words = (
+        report.dataset,
+        f"{report.part} part" if report.part else "",
+        f"{report.n:,} images" + (f", {unreadable:,} more unreadable" if unreadable else ""),
+    )
+    return " · ".join(word for word in words if word)
+
+
+def summary(report: Report) -> str:
+    """Per class n, precision, recall and F1 with their intervals; then totals, mistakes, limits."""
+    lines = [report.title, headline(report), "", *_class_table(report), "", *_totals(report)]
+    coverage, accepted = report.metrics["coverage"].value, report.metrics["accepted_accuracy"]
+    if coverage < 1:
+        lines.append(f"abstained on {100 * (1 - coverage):.1f} %; accuracy on the others {accepted}")
+    confused = report.most_confused(3)
+    if confused:
+        lines += ["", *_wrap("Most confused: " + ", ".join(f"{a} → {b} ({k})" for a, b, k in confused))]
+    if report.notes:
+        lines += ["", *_wrap(report.notes[0])]
+    return "\n".join(lines)
+
+
+def _wrap(words: str) -> list[str]:
+    return textwrap.wrap(words, WIDTH)
+
+
+def _class_table(report: Report) -> list[str]:
+    names = {name: textwrap.shorten(name, NAME_WIDTH, placeholder="…") for name in report.per_class}
+    width = max(5, *(len(name) for name in names.values()))
+    header = f"{'class':<{width}}{'n':>8}" + "".join(
+        f"   {title:<21}" for title in ("precision", "recall", "F1")
+    )
+    rule = "─" * (width + 8 + 3 * 24)
+    lines = [header.rstrip(), rule]
+    for name, figures in report.per_class.items():
+        cells = "".join(_cell(figures[key]) for key in ("precision", "recall", "f1"))
+        lines.append(f"{names[name]:<{width}}{figures['n']:>8,}{cells}".rstrip())
+    return [*lines, rule]
+
+
+def _cell(estimate: Estimate) -> str:
+    """Value and interval, so that the values stand below each other."""
+    value, _, interval = f"{estimate:.1%}".partition(" % ")
+    return f"   {value:>5}{' % ' + interval if interval else '':<16}"
+
+
+def _totals(report: Report) -> list[str]:
+    return [
+        "".join(f"{label:<19}{format(report.metrics[name], spec):<27}" for label, name, spec in pair).rstrip()
+        for pair in _TOTALS
+    ]

@@ -1,0 +1,200 @@
+"""A checkpoint folder: config.json, model.safetensors, golden.safetensors and README.md; never a pickle."""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from cellnet.cards import WeightsCard
+from cellnet.errors import CellnetError, ConfigError, WeightsError
+from cellnet.hub import config as config_file
+from cellnet.hub.card import render_card
+from cellnet.hub.config import CheckpointConfig
+from cellnet.hub.golden import Golden, make_golden
+from cellnet.hub.storage import pack, read_tensors, unpack, write_tensors
+from cellnet.inference import torch_device
+from cellnet.models import CellClassifier, from_architecture
+
+WEIGHTS = "model.safetensors"
+GOLDEN = "golden.safetensors"
+README = "README.md"
+
+
+def save(
+    model: CellClassifier,
+    folder: str | os.PathLike[str],
+    *,
+    card: WeightsCard | None = None,
+    storage: str = "float16",
+    overwrite: bool = False,
+    golden_images: Tensor | None = None,
+) -> Path:
+    """Write a model as a checkpoint folder, whole or not at all.
+
+    Args:
+        model: The model; it is not changed.
+        folder: The folder to make.
+        card: Facts about the weights; default: the model's own card, or one with the folder's name.
+        storage: ``"float32"``; ``"float16"``, half the size; or ``"int8"``, a quarter. They are widened when
+            loaded, so that computing is always in float32.
+        overwrite: Replace a checkpoint folder that stands there. Anything else is never replaced.
+        golden_images: A few images, uint8 N×3×H×W, whose logits are stored for `self_test`; default: two
+            random ones.
+
+    Returns:
+        The folder.
+
+    Raises:
+        ConfigError: The folder holds something, or cannot be written.
+        WeightsError: A weight is not finite.
+        UnknownNameError: An unknown storage.
+        DataError: Golden images of another type or shape.
+    """
+    final = Path(folder)
+    name = final.resolve().name
+    packed = pack(model.state_dict(), storage)
+    with _new_folder(final, overwrite) as temporary:
+        config = CheckpointConfig(
+            architecture=model.architecture,
+            storage=storage,
+            sha256=write_tensors(temporary / WEIGHTS, packed),
+            temperature=float(model.temperature),
+            thresholds={key: float(value) for key, value in model.thresholds.items()},
+            card=_defined(card or model.weights_card or WeightsCard(name=name)),
+        )
+        config.write(temporary)
+        # The golden logits are those of the weights as stored, which differ from the model's own; and to
+        # read them back proves that the folder can be loaded.
+        golden = make_golden(load(temporary), golden_images)
+        digest = write_tensors(temporary / GOLDEN, {"images": golden.images, "logits": golden.logits})
+        facts = {"sha256": digest, "tolerance": golden.tolerance, "libraries": golden.libraries}
+        replace(config, golden=facts).write(temporary)
+        text = render_card(config.card, model, folder=name, storage=storage)
+        (temporary / README).write_text(text, encoding="utf-8")
+    return final
+
+
+def load(folder: str | os.PathLike[str], *, device: str | torch.device | None = None) -> CellClassifier:
+    """Read a checkpoint folder.
+
+    Args:
+        folder: A folder that `save` wrote.
+        device: Where to put the model; default: the CPU.
+
+    Returns:
+        The model in evaluation mode, with its temperature, thresholds, card and golden logits.
+
+    Raises:
+        WeightsError: No such folder, or anything in it that is missing, damaged, foreign, or does not fit.
+        ConfigError: A device that this machine does not have.
+    """
+    path = Path(folder)
+    if not path.is_dir():
+        raise WeightsError(f"There is no folder {path}; give the path of a checkpoint folder.")
+    config = CheckpointConfig.read(path)
+    state = unpack(read_tensors(path / WEIGHTS, config.sha256))
+    model = _build(path, config)
+    _fill(path / WEIGHTS, model, state)
+    model.temperature = config.temperature
+    model.thresholds = config.thresholds
+    model.weights_card = config.card
+    model.golden = _read_golden(path, config, len(model.labels))
+    return model.eval().to(torch_device(device or "cpu"))
+
+
+def _defined(card: WeightsCard) -> WeightsCard:
+    """The card without figures that are undefined (NaN), for which JSON has no word."""
+    finite = {
+        name: figure for name, figure in card.metrics.items() if all(map(math.isfinite, figure.values()))
+    }
+    return replace(card, metrics=finite)
+
+
+def _build(folder: Path, config: CheckpointConfig) -> CellClassifier:
+    try:
+        # The random start of the weights is thrown away: it must not move the user's random numbers on.
+        with torch.random.fork_rng(devices=[]):
+            return from_architecture(config.architecture)
+    except (CellnetError, KeyError, TypeError, ValueError, AttributeError) as error:
+        raise WeightsError(
+            f"{folder / config_file.NAME} describes no model that this cellnet can build ({error}); "
+            f"it was written by cellnet {config.cellnet}."
+        ) from error
+
+
+def _fill(file: Path, model: CellClassifier, state: dict[str, Tensor]) -> None:
+    """Put the weights into the model, every one of them and no other."""
+    wanted = model.state_dict()
+    for words, names in (
+        ("lacks the weight", wanted.keys() - state.keys()),
+        ("has the unknown weight", state.keys() - wanted.keys()),
+    ):
+        if names:
+            raise WeightsError(
+                f"{file} {words} {min(names)!r} ({len(names)} in all), so it does not belong to this "
+                "config.json; get the whole checkpoint folder again."
+            )
+    for name, tensor in wanted.items():
+        if state[name].shape != tensor.shape:
+            raise WeightsError(
+                f"In {file} the weight {name!r} has the shape {tuple(state[name].shape)}, but the model of "
+                f"config.json, with {len(model.labels)} classes, needs {tuple(tensor.shape)}; "
+                "get the whole checkpoint folder again."
+            )
+    model.load_state_dict(state)
+
+
+def _read_golden(folder: Path, config: CheckpointConfig, num_classes: int) -> Golden | None:
+    if not config.golden:
+        return None
+    tensors = read_tensors(folder / GOLDEN, config.golden["sha256"])
+    images, logits = tensors.get("images"), tensors.get("logits")
+    if images is None or logits is None or logits.shape != (len(images), num_classes):
+        raise WeightsError(
+            f"{folder / GOLDEN} does not fit the model; get the whole checkpoint folder again."
+        )
+    return Golden(images, logits, config.golden["tolerance"], dict(config.golden.get("libraries", {})))
+
+
+@contextmanager
+def _new_folder(final: Path, overwrite: bool) -> Iterator[Path]:
+    """A temporary folder that takes the place of ``final`` when the block ends well, and else disappears."""
+    _check_free(final, overwrite)
+    final = final.resolve()  # through a link, and whatever becomes of the working folder
+    temporary, old = (final.with_name(f".{final.name}.{os.getpid()}.{kind}") for kind in ("tmp", "old"))
+    shutil.rmtree(temporary, ignore_errors=True)
+    try:
+        temporary.mkdir(parents=True)
+        yield temporary
+        if final.exists():
+            final.rename(old)
+        temporary.rename(final)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ConfigError(
+            f"Cannot write {final}: {reason}; free some space or choose another folder."
+        ) from error
+    finally:
+        if old.exists() and not final.exists():
+            old.rename(final)
+        shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _check_free(final: Path, overwrite: bool) -> None:
+    if not final.exists() or (final.is_dir() and not any(final.iterdir())):
+        return
+    if not (final / config_file.NAME).is_file():
+        raise ConfigError(f"{final} holds something that is not a checkpoint; choose another folder.")
+    if not overwrite:
+        raise ConfigError(
+            f"{final} holds a checkpoint; give overwrite=True to replace it, or another folder."
+        )

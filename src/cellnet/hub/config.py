@@ -1,0 +1,154 @@
+"""``config.json`` of a checkpoint folder: everything about a model but its weights, checked as it is read."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+from cellnet._version import __version__
+from cellnet.cards import WeightsCard
+from cellnet.errors import CellnetError, WeightsError
+from cellnet.hub.storage import STORAGES
+from cellnet.registry import check_name
+
+FORMAT = 1
+"""Raised when an older cellnet could no longer read the folder; new keys alone do not raise it."""
+
+NAME = "config.json"
+THRESHOLDS = ("probability", "energy")
+
+_MAX_BYTES = 1_000_000
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class CheckpointConfig:
+    """The content of ``config.json``.
+
+    Args:
+        architecture: What `cellnet.models.from_architecture` builds the model from: layers, labels and
+            preprocessing.
+        storage: How the weights are stored.
+        sha256: Hash of the weights file.
+        temperature: Logits are divided by it.
+        thresholds: Where the model abstains, see `cellnet.inference.fit_thresholds`.
+        card: Facts about the weights.
+        golden: Hash, tolerance and library versions of the golden logits; empty where there are none.
+        cellnet: Version of cellnet that wrote the folder.
+    """
+
+    architecture: dict[str, Any]
+    storage: str
+    sha256: str
+    temperature: float
+    thresholds: dict[str, float]
+    card: WeightsCard
+    golden: dict[str, Any] = field(default_factory=dict)
+    cellnet: str = __version__
+
+    def write(self, folder: Path) -> None:
+        """Write ``config.json`` into ``folder``."""
+        data = {
+            "format": FORMAT,
+            "cellnet": self.cellnet,
+            "architecture": self.architecture,
+            "temperature": self.temperature,
+            "thresholds": self.thresholds,
+            "card": self.card.to_dict(),
+            "weights": {"storage": self.storage, "sha256": self.sha256},
+            "golden": self.golden,
+        }
+        (folder / NAME).write_text(json.dumps(data, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        """Read and check ``config.json``; keys that this version does not know are left alone.
+
+        Raises:
+            WeightsError: It is missing, not JSON, of a newer format, or holds an impossible value.
+        """
+        path = folder / NAME
+        data = _read_json(path)
+        cls._check_format(path, data)
+        weights = _get(path, data, "weights", dict)
+        golden = _get(path, data, "golden", dict, {})
+        if golden:
+            _get(path, golden, "sha256", str)
+            _positive(path, "golden tolerance", golden.get("tolerance"))
+        try:
+            return cls(
+                architecture=_get(path, data, "architecture", dict),
+                storage=check_name("storage", _get(path, weights, "storage", str), STORAGES),
+                sha256=_get(path, weights, "sha256", str),
+                temperature=_positive(path, "temperature", data.get("temperature", 1.0)),
+                thresholds={
+                    check_name("threshold", name, THRESHOLDS): _number(path, f"threshold {name}", value)
+                    for name, value in _get(path, data, "thresholds", dict, {}).items()
+                },
+                card=_read_card(_get(path, data, "card", dict), folder),
+                golden=golden,
+                cellnet=str(data.get("cellnet", "unknown")),
+            )
+        except CellnetError as error:
+            raise error if isinstance(error, WeightsError) else WeightsError(f"{path}: {error}") from error
+
+    @staticmethod
+    def _check_format(path: Path, data: dict[str, Any]) -> None:
+        number = data.get("format")
+        if type(number) is not int or number < 1:
+            raise WeightsError(
+                f"{path} has no 'format' number, so cellnet did not write it; give a checkpoint folder."
+            )
+        if number > FORMAT:
+            raise WeightsError(
+                f"{path} has format {number}, written by cellnet {data.get('cellnet', '?')}; this is cellnet "
+                f"{__version__}, which reads formats up to {FORMAT}: pip install --upgrade cellnet"
+            )
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        size = path.stat().st_size
+        if size > _MAX_BYTES:
+            raise WeightsError(f"{path} has {size:,} bytes, far too many; give a cellnet checkpoint folder.")
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise WeightsError(
+            f"{path.parent} is not a checkpoint folder: {NAME} cannot be read ({error.strerror})."
+        ) from error
+    except (ValueError, RecursionError) as error:
+        raise WeightsError(f"{path} is not JSON ({error}); get the checkpoint folder again.") from error
+    if not isinstance(data, dict):
+        raise WeightsError(f"{path} holds no JSON object; get the checkpoint folder again.")
+    return data
+
+
+def _read_card(data: dict[str, Any], folder: Path) -> WeightsCard:
+    # A newer cellnet may say more about weights; that is no reason to refuse them.
+    known = {f.name for f in fields(WeightsCard)}
+    return WeightsCard.from_dict({"name": folder.name} | {k: v for k, v in data.items() if k in known})
+
+
+def _get(path: Path, data: dict[str, Any], key: str, kind: type[T], default: T | None = None) -> T:
+    value = data.get(key, default)
+    if not isinstance(value, kind):
+        raise WeightsError(
+            f"{path}: {key!r} is {value!r}, not a {kind.__name__}; get the checkpoint folder again."
+        )
+    return value
+
+
+def _number(path: Path, name: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise WeightsError(f"{path}: the {name} is {value!r}, not a number; get the checkpoint folder again.")
+    return float(value)
+
+
+def _positive(path: Path, name: str, value: Any) -> float:
+    if _number(path, name, value) <= 0:
+        raise WeightsError(f"{path}: the {name} is {value!r}, but must be above 0; get the folder again.")
+    return float(value)

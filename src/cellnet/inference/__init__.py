@@ -1,0 +1,19 @@
+"""From images to predictions: temperature, softmax, out-of-distribution score, abstention."""
+
+from __future__ import annotations
+
+from cellnet.inference.ood import abstain, energy_score, fit_thresholds, softmax
+from cellnet.inference.predictions import Prediction, Predictions
+from cellnet.inference.predictor import evaluation_mode, predict, torch_device
+
+__all__ = [
+    "Prediction",
+    "Predictions",
+    "abstain",
+    "energy_score",
+    "evaluation_mode",
+    "fit_thresholds",
+    "predict",
+    "softmax",
+    "torch_device",
+]

@@ -1,0 +1,282 @@
+"""What a model said about each image: one row an input, in input order; as CSV, JSON or a data frame."""
+
+from __future__ import annotations
+
+import csv
+import json
+import operator
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from cellnet.errors import ConfigError, DataError, LabelError
+from cellnet.files import atomic_path, write_text
+from cellnet.inference.table import AFTER_CLASSES, BEFORE_CLASSES, RESERVED, read_table
+from cellnet.labels import LabelSchema
+
+if TYPE_CHECKING:
+    import pandas
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """One row of `Predictions`.
+
+    Args:
+        file: File name, or the name given to an image that came from memory.
+        schema: The classes, in the order of ``probabilities``.
+        probabilities: Float32, one entry a class; NaN for an unreadable image.
+        ood: Energy score, higher = stranger; NaN where it was not computed.
+        abstain: True where the model should not be trusted with this image.
+        error: Why the image could not be read, else None.
+        target: Label where it is known, else None.
+    """
+
+    file: str
+    schema: LabelSchema
+    probabilities: NDArray[np.float32]
+    ood: float
+    abstain: bool
+    error: str | None = None
+    target: int | None = None
+
+    def top(self, k: int = 3) -> list[tuple[str, float]]:
+        """The ``k`` most probable classes with their probabilities, best first; empty where unreadable."""
+        if self.error is not None:
+            return []
+        # Stable: of two equal classes the first in the schema wins, as in argmax.
+        order = np.argsort(-self.probabilities, kind="stable")[:k]
+        return [(self.schema.names[i], float(self.probabilities[i])) for i in order]
+
+    @property
+    def label(self) -> str | None:
+        """Most probable class."""
+        return next((name for name, _ in self.top(1)), None)
+
+    @property
+    def probability(self) -> float:
+        """Probability of `label`, 0 to 1; NaN for an unreadable image."""
+        return next((value for _, value in self.top(1)), float("nan"))
+
+    @property
+    def second(self) -> str | None:
+        """Second most probable class; None where there is only one class."""
+        return next((name for name, _ in self.top(2)[1:]), None)
+
+    @property
+    def margin(self) -> float:
+        """Probability of `label` less that of `second`, 0 to 1."""
+        return self.probability - next((value for _, value in self.top(2)[1:]), 0.0)
+
+
+class Predictions(Sequence[Prediction]):
+    """One row an input, in input order; an unreadable input keeps its row.
+
+    Args:
+        files: File names, N of them.
+        schema: The classes, C of them.
+        probabilities: N×C, 0 to 1, columns in schema order; a row of NaN for an unreadable input.
+        errors: Why an input could not be read, else None; default: no errors.
+        ood: N energy scores, higher = stranger; default: not computed (NaN).
+        abstain: N flags, True where the model should not be trusted; default: the unreadable rows.
+        features: N×D features of the backbone; default: None.
+        targets: N labels where they are known; default: None.
+        logits: N×C; default: the logarithm of ``probabilities``, which gives the same probabilities again.
+
+    Raises:
+        DataError: The arguments differ in length, ``probabilities`` has not one column a class, or a row has
+            NaN probabilities and no error, or the reverse.
+
+    Example:
+        >>> schema = LabelSchema.from_names(["lymphocyte", "monocyte"])
+        >>> preds = Predictions(["a.jpg", "b.jpg"], schema, [[0.9, 0.1], [0.25, 0.75]])
+        >>> preds.labels, preds[1].label, preds[1].margin
+        (['lymphocyte', 'monocyte'], 'monocyte', 0.5)
+    """
+
+    def __init__(
+        self,
+        files: Sequence[str],
+        schema: LabelSchema,
+        probabilities: ArrayLike,
+        errors: Sequence[str | None] | None = None,
+        ood: ArrayLike | None = None,
+        abstain: ArrayLike | None = None,
+        features: ArrayLike | None = None,
+        targets: ArrayLike | None = None,
+        logits: ArrayLike | None = None,
+    ) -> None:
+        n = len(files)
+        self.files = list(files)
+        self.schema = schema
+        self.probabilities: NDArray[np.float32] = np.asarray(probabilities, np.float32)
+        self.errors: list[str | None] = [None] * n if errors is None else list(errors)
+        self.ood: NDArray[np.float32] = np.asarray(np.full(n, np.nan) if ood is None else ood, np.float32)
+        self.abstain: NDArray[np.bool_] = np.asarray(~self.readable if abstain is None else abstain, np.bool_)
+        self.features: NDArray[np.float32] | None = (
+            None if features is None else np.asarray(features, np.float32)
+        )
+        self.targets: NDArray[np.int64] | None = None if targets is None else np.asarray(targets, np.int64)
+        tiny = np.finfo(np.float32).tiny
+        self.logits: NDArray[np.float32] = np.asarray(
+            np.log(np.maximum(self.probabilities, tiny)) if logits is None else logits, np.float32
+        )
+        self._check()
+
+    def _check(self) -> None:
+        n, c = len(self.files), len(self.schema)
+        if n == 0:  # an empty array tells no number of columns
+            self.probabilities, self.logits = self.probabilities.reshape(0, c), self.logits.reshape(0, c)
+        for name in ("probabilities", "logits"):
+            if getattr(self, name).shape != (n, c):
+                raise DataError(
+                    f"{name} has the shape {getattr(self, name).shape}, but there are {n} files and {c} "
+                    f"classes; give an array of shape ({n}, {c})."
+                )
+        for name in ("errors", "ood", "abstain", "features", "targets"):
+            column = getattr(self, name)
+            if column is not None and len(column) != n:
+                raise DataError(f"{name} has {len(column)} entries for {n} files; give one a file.")
+        mixed = np.flatnonzero(np.isnan(self.probabilities).any(axis=1) == self.readable)
+        if len(mixed):
+            what = "no error and" if self.readable[mixed[0]] else "an error, but not"
+            raise DataError(f"Row {mixed[0]} has {what} NaN probabilities; an unreadable input has both.")
+
+    @property
+    def readable(self) -> NDArray[np.bool_]:
+        """N flags: False where the input could not be read."""
+        return np.array([error is None for error in self.errors], np.bool_)
+
+    @property
+    def labels(self) -> list[str | None]:
+        """Most probable class of each row; None for an unreadable input."""
+        return [row.label for row in self]
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, index: int) -> Prediction:  # type: ignore[override]
+        i = operator.index(index)
+        return Prediction(
+            file=self.files[i],
+            schema=self.schema,
+            probabilities=self.probabilities[i],
+            ood=float(self.ood[i]),
+            abstain=bool(self.abstain[i]),
+            error=self.errors[i],
+            target=None if self.targets is None else int(self.targets[i]),
+        )
+
+    def __iter__(self) -> Iterator[Prediction]:
+        return (self[i] for i in range(len(self)))
+
+    def __repr__(self) -> str:
+        unreadable = int((~self.readable).sum())
+        return (
+            f"Predictions({len(self)} images, {unreadable} unreadable, "
+            f"{int(self.abstain.sum()) - unreadable} more abstained, schema {self.schema.name!r})"
+        )
+
+    def to_csv(self, path: str | os.PathLike[str]) -> Path:
+        """Write one row an input; numbers have nine digits, so that float32 comes back to the last bit.
+
+        Columns: ``file``, ``target`` (where known), ``label``, ``probability``, ``second``, ``margin``,
+        ``abstain``, ``ood``, one column a class, ``error``.
+
+        Raises:
+            ConfigError: The file cannot be written.
+            LabelError: A class has the name of another column.
+        """
+        columns = self._columns()
+        # surrogateescape: on Linux a file name may be bytes that are not UTF-8; they come back as they were.
+        with (
+            atomic_path(path) as temporary,
+            temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="") as stream,
+        ):
+            # Not lineterminator="\n": a carriage return in a file name would then go unquoted.
+            writer = csv.writer(stream)
+            writer.writerow(columns)
+            writer.writerows([_cell(row[name]) for name in columns] for row in self._rows())
+        return Path(path)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Schema and rows as plain JSON types; what is unknown or unreadable is None."""
+        rows = []
+        for row in self._rows():
+            probabilities = {name: _finite(row.pop(name)) for name in self.schema.names}
+            rows.append(
+                {name: _finite(value) for name, value in row.items()} | {"probabilities": probabilities}
+            )
+        return {"schema": self.schema.to_dict(), "predictions": rows}
+
+    def to_json(self, path: str | os.PathLike[str]) -> Path:
+        """Write `to_dict` as JSON.
+
+        Raises:
+            ConfigError: The file cannot be written.
+            LabelError: A class has the name of another column.
+        """
+        return write_text(path, json.dumps(self.to_dict(), indent=1, allow_nan=False) + "\n")
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """The columns of `to_csv` as a data frame.
+
+        Raises:
+            ConfigError: pandas is not installed.
+            LabelError: A class has the name of another column.
+        """
+        try:
+            import pandas
+        except ImportError as error:
+            raise ConfigError("to_pandas needs pandas, which is not installed: pip install pandas") from error
+        return pandas.DataFrame(list(self._rows()), columns=self._columns())
+
+    def _columns(self) -> list[str]:
+        clash = sorted(RESERVED.intersection(self.schema.names))
+        if clash:
+            raise LabelError(f"The class {clash[0]!r} has the name of another column; rename the class.")
+        before = [name for name in BEFORE_CLASSES if name != "target" or self.targets is not None]
+        return [*before, *self.schema.names, *AFTER_CLASSES]
+
+    def _rows(self) -> Iterator[dict[str, Any]]:
+        columns = self._columns()
+        for row in self:
+            values: dict[str, Any] = dict(zip(self.schema.names, row.probabilities.tolist(), strict=True))
+            values["target"] = None if row.target is None else self.schema.names[row.target]
+            for name in ("file", "label", "probability", "second", "margin", "abstain", "ood", "error"):
+                values[name] = getattr(row, name)
+            yield {name: values[name] for name in columns}
+
+    @classmethod
+    def read_csv(cls, path: str | os.PathLike[str], schema: LabelSchema | None = None) -> Predictions:
+        """Read a predictions file, whoever wrote it: ``file``, perhaps ``target``, one column a class.
+
+        Args:
+            path: A file that `to_csv` wrote, or a bare table of names and probabilities. Class columns may
+                stand in any order and carry synonyms; targets are names or synonyms.
+            schema: The classes; default: the class columns in the order of the file.
+
+        Raises:
+            DataError: No such file, or something in it that is not a prediction; the message names the row.
+            LabelError: Two class columns that are the same but for case, spaces, ``-`` and ``_``.
+        """
+        return cls(**read_table(Path(path), schema))
+
+
+def _cell(value: Any) -> str:
+    """A value as CSV text; None and NaN are empty."""
+    if value is None or value != value:  # NaN is the only value that differs from itself
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:.9g}" if isinstance(value, float) else str(value)
+
+
+def _finite(value: Any) -> Any:
+    """A value for JSON, which has no NaN."""
+    return None if isinstance(value, float) and not np.isfinite(value) else value

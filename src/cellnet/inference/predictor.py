@@ -1,0 +1,219 @@
+"""Images in, predictions out: reading runs ahead of the model in a few threads, memory holds two batches."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from cellnet.datasets import CellDataset
+from cellnet.errors import ConfigError, DataError, LabelError, WeightsError
+from cellnet.inference.inputs import KINDS, Source, open_sources
+from cellnet.inference.ood import abstain, energy_score, softmax
+from cellnet.inference.predictions import Predictions
+
+if TYPE_CHECKING:
+    from cellnet.images import Preprocess
+    from cellnet.models import CellClassifier
+
+MAX_READERS = 8
+"""Threads that read images: more only help where the disk, not the model, is slow."""
+
+
+def predict(
+    model: CellClassifier,
+    inputs: Any,
+    *,
+    batch_size: int = 32,
+    device: str | torch.device | None = None,
+    progress: bool = False,
+    features: bool = False,
+) -> Predictions:
+    """Classify images.
+
+    The model is run in evaluation mode without gradients, and is left as it was found. Logits are divided by
+    ``model.temperature`` and turned into probabilities; ``model.thresholds`` decide where it abstains.
+
+    Args:
+        model: The model; its ``preprocess`` is applied to every image.
+        inputs: A folder (searched with its subfolders), one image, or any iterable of images: paths, encoded
+            bytes, PIL images, arrays (H×W, H×W×3 or 3×H×W), uint8 tensors (3×H×W or B×3×H×W). Or a
+            `CellDataset`, whose targets are kept and whose own transform is not applied.
+        batch_size: Images at a time.
+        device: Where to compute, e.g. ``"cuda"``; default: where the model is.
+        progress: Show a progress bar on standard error.
+        features: Keep the N×D features of the backbone too.
+
+    Returns:
+        One row an input, in input order. An unreadable image is a row with an error; the rest goes on.
+
+    Raises:
+        DataError: No images, a missing path, or something that is not an image.
+        LabelError: A data set whose classes are not those of the model.
+        ConfigError: A batch size below 1, or a device that this machine does not have.
+        WeightsError: The model computes values that are not finite.
+    """
+    if batch_size < 1:
+        raise ConfigError(f"batch_size is {batch_size}, but must be at least 1.")
+    if isinstance(inputs, CellDataset) and inputs.labels.hash != model.labels.hash:
+        raise LabelError(
+            f"The data set has the classes {', '.join(inputs.labels.names)}, the model has "
+            f"{', '.join(model.labels.names)}; call dataset.harmonise(model.labels) first."
+        )
+    sources, total = open_sources(inputs)
+
+    files: list[str] = []
+    targets: list[int | None] = []
+    errors: list[str | None] = []
+    outputs: list[tuple[Tensor, Tensor | None]] = []
+    with (
+        evaluation_mode(model),
+        _on_device(model, device) as place,
+        closing(_read_ahead(sources, model.preprocess, batch_size)) as batches,
+        _progress_bar(total, progress) as advance,
+    ):
+        for batch, images in batches:
+            files += [source.name for source in batch]
+            targets += [source.target for source in batch]
+            errors += [None if isinstance(image, Tensor) else image for image in images]
+            readable = [image for image in images if isinstance(image, Tensor)]
+            if readable:
+                outputs.append(_run(model, readable, place, features))
+            advance(len(batch))
+    if not files:
+        raise DataError(f"There is nothing to predict; give {KINDS}.")
+
+    known = np.array([error is None for error in errors])
+    labels = [target for target in targets if target is not None]
+    logits = _spread([scores for scores, _ in outputs], known, len(model.labels))
+    probabilities = softmax(logits, model.temperature)
+    ood = energy_score(logits, model.temperature)
+    return Predictions(
+        files,
+        model.labels,
+        probabilities,
+        errors=errors,
+        ood=ood,
+        abstain=abstain(probabilities, ood, model.thresholds),
+        features=_spread([f for _, f in outputs if f is not None], known, 0) if features else None,
+        targets=labels if len(labels) == len(files) else None,
+        logits=logits,
+    )
+
+
+def torch_device(name: str | torch.device) -> torch.device:
+    """The device called ``name``, e.g. ``"cpu"`` or ``"cuda:1"``.
+
+    Raises:
+        ConfigError: There is no such device on this machine.
+    """
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    # torch built without CUDA raises AssertionError, other missing devices one of the other two.
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).strip().split("\n")[0]
+        raise ConfigError(
+            f"The device {str(name)!r} cannot be used ({reason}); give another one, e.g. 'cpu'."
+        ) from error
+    return device
+
+
+@contextmanager
+def evaluation_mode(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode within the block; afterwards every module is in the mode it was in."""
+    # Flag by flag: with a frozen backbone, parts of a model in training are in evaluation mode.
+    modes = [(module, module.training) for module in model.modules()]
+    try:
+        model.eval()
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
+@contextmanager
+def _on_device(model: nn.Module, device: str | torch.device | None) -> Iterator[torch.device]:
+    """The model on the device within the block; afterwards where it was."""
+    home = next(model.parameters()).device
+    place = home if device is None else torch_device(device)
+    try:
+        model.to(place)
+        yield place
+    finally:
+        model.to(home)
+
+
+def _read_ahead(
+    sources: Iterator[Source], preprocess: Preprocess, batch_size: int
+) -> Generator[tuple[list[Source], list[Tensor | str]], None, None]:
+    """Batches of sources with their images (or the reason why not), the next batch already being read."""
+    pool = ThreadPoolExecutor(min(MAX_READERS, os.cpu_count() or 1), thread_name_prefix="cellnet-read")
+    waiting: deque[tuple[list[Source], list[Future[Tensor | str]]]] = deque()
+    try:
+        while batch := list(islice(sources, batch_size)):
+            waiting.append((batch, [pool.submit(_read, source, preprocess) for source in batch]))
+            if len(waiting) > 1:
+                ready, futures = waiting.popleft()
+                yield ready, [future.result() for future in futures]
+        for ready, futures in waiting:
+            yield ready, [future.result() for future in futures]
+    finally:  # also on Ctrl-C: what has not begun is dropped
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _read(source: Source, preprocess: Preprocess) -> Tensor | str:
+    try:
+        return preprocess(source.read())
+    except DataError as error:
+        return str(error)
+
+
+@torch.inference_mode()
+def _run(
+    model: CellClassifier, images: list[Tensor], device: torch.device, features: bool
+) -> tuple[Tensor, Tensor | None]:
+    # Bytes travel to the device, a quarter of floats; convolutions are fastest in channels-last order.
+    batch = torch.stack(images).contiguous(memory_format=torch.channels_last).to(device, non_blocking=True)
+    vectors = model.features(batch) if features else None
+    logits = model(batch) if vectors is None else model.head(vectors)
+    logits = logits.float().cpu()
+    if not torch.isfinite(logits).all():
+        raise WeightsError(
+            "The model computes values that are not finite, so its weights are damaged or its training "
+            "diverged; load another checkpoint, or train with a lower learning rate."
+        )
+    return logits, None if vectors is None else vectors.float().cpu()
+
+
+def _spread(
+    parts: list[Tensor], known: np.ndarray[Any, np.dtype[np.bool_]], width: int
+) -> np.ndarray[Any, Any]:
+    """Rows of the readable inputs at their places among all inputs; NaN elsewhere."""
+    rows = torch.cat(parts).numpy() if parts else np.empty((0, width), np.float32)
+    spread = np.full((len(known), rows.shape[1]), np.nan, np.float32)
+    spread[known] = rows
+    return spread
+
+
+@contextmanager
+def _progress_bar(total: int | None, shown: bool) -> Iterator[Callable[[int], None]]:
+    """A function that counts images done, in a bar on standard error if it is ``shown``."""
+    if not shown:
+        yield lambda done: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("Predicting"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=total)
+        yield lambda done: bar.advance(task, done)

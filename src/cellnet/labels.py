@@ -1,0 +1,248 @@
+"""Class names with their meaning: label schemas, and how one set's labels map to another's."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from cellnet.errors import LabelError
+from cellnet.registry import unknown_name
+
+
+@dataclass(frozen=True)
+class CellClass:
+    """One class of cell.
+
+    Args:
+        name: Short name, used in columns and folders.
+        description: What a cell of this class looks like, in one sentence.
+        lineage: The line of blood formation that it belongs to, e.g. ``"granulocyte"``.
+        synonyms: Other names of the same class, compared without case, spaces, ``-`` and ``_``.
+    """
+
+    name: str
+    description: str = ""
+    lineage: str = ""
+    synonyms: tuple[str, ...] = ()
+
+
+def _normal(name: str) -> str:
+    return "".join(c for c in name.casefold() if c not in " -_")
+
+
+@dataclass(frozen=True)
+class LabelSchema:
+    """An ordered set of classes; the position of a class is its integer label.
+
+    It is on every data set, every model and every prediction, so that labels are never confused silently.
+
+    Args:
+        name: Name of the schema, e.g. ``"pbc"``.
+        classes: The classes in label order.
+
+    Raises:
+        LabelError: No class, or a name that stands for two classes.
+
+    Example:
+        >>> schema = LabelSchema.from_names(["lymphocyte", "monocyte"])
+        >>> len(schema), schema.index("Monocyte"), schema.names
+        (2, 1, ('lymphocyte', 'monocyte'))
+    """
+
+    name: str
+    classes: tuple[CellClass, ...]
+
+    def __post_init__(self) -> None:
+        if not self.classes:
+            raise LabelError(f"The label schema {self.name!r} has no class; give at least one.")
+        seen: dict[str, str] = {}
+        for cell in self.classes:
+            if not _normal(cell.name):
+                raise LabelError(
+                    f"The label schema {self.name!r} has a class without a name; name each class."
+                )
+            for word in {_normal(word) for word in (cell.name, *cell.synonyms)}:
+                if word in seen:
+                    raise LabelError(
+                        f"In the label schema {self.name!r} the name {word!r} stands for two classes, "
+                        f"{seen[word]!r} and {cell.name!r}; rename one."
+                    )
+                seen[word] = cell.name
+
+    @classmethod
+    def from_names(cls, names: Iterable[str], name: str = "custom") -> LabelSchema:
+        """A schema from bare class names; names that PBC's schema knows keep their description."""
+        return cls(name, tuple(_KNOWN.get(_normal(n)) or CellClass(n) for n in names))
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> LabelSchema:
+        """The inverse of `to_dict`.
+
+        Raises:
+            LabelError: The dictionary has not the form that `to_dict` writes.
+        """
+        try:
+            classes = tuple(
+                CellClass(
+                    c["name"], c.get("description", ""), c.get("lineage", ""), tuple(c.get("synonyms", ()))
+                )
+                for c in data["classes"]
+            )
+            return cls(data["name"], classes)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise LabelError(
+                f"Not a label schema: {data!r}; it needs 'name' and a list 'classes'."
+            ) from error
+
+    def to_dict(self) -> dict[str, Any]:
+        """The schema as plain JSON types."""
+        return json.loads(json.dumps(asdict(self)))  # type: ignore[no-any-return]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Class names in label order."""
+        return tuple(cell.name for cell in self.classes)
+
+    @property
+    def hash(self) -> str:
+        """Sixteen hexadecimal digits that change with the names or their order, and with nothing else."""
+        return hashlib.sha256(json.dumps(self.names).encode()).hexdigest()[:16]
+
+    def find(self, name: str) -> int | None:
+        """Label of the class with this name or synonym, or None."""
+        wanted = _normal(name)
+        for label, cell in enumerate(self.classes):
+            if wanted in {_normal(word) for word in (cell.name, *cell.synonyms)}:
+                return label
+        return None
+
+    def index(self, name: str) -> int:
+        """Label of the class with this name or synonym.
+
+        Raises:
+            UnknownNameError: No such class; the message shows the nearest names.
+        """
+        label = self.find(name)
+        if label is None:
+            raise unknown_name(f"class of the schema {self.name!r}", name, self.names)
+        return label
+
+    def describe(self) -> str:
+        """One line a class: label, name, lineage, description."""
+        width = max(len(n) for n in self.names)
+        return "\n".join(
+            f"{label}  {cell.name:<{width}}  {cell.lineage + ': ' if cell.lineage else ''}{cell.description}".rstrip()
+            for label, cell in enumerate(self.classes)
+        )
+
+    def __len__(self) -> int:
+        return len(self.classes)
+
+    def __iter__(self) -> Iterator[CellClass]:
+        return iter(self.classes)
+
+
+PBC_LABELS = LabelSchema(
+    "pbc",
+    (
+        CellClass(
+            "basophil",
+            "Granulocyte whose dark violet granules cover the nucleus.",
+            "granulocyte",
+            ("ba", "baso", "basophils", "bas"),
+        ),
+        CellClass(
+            "eosinophil",
+            "Granulocyte with a bilobed nucleus and coarse orange-red granules.",
+            "granulocyte",
+            ("eo", "eos", "eosinophils"),
+        ),
+        CellClass(
+            "erythroblast",
+            "Nucleated precursor of the red cell: round, dense nucleus.",
+            "erythroid",
+            ("erb", "ebo", "normoblast", "nrbc", "erythroblasts"),
+        ),
+        CellClass(
+            "ig",
+            "Immature granulocyte: promyelocyte, myelocyte or metamyelocyte.",
+            "granulocyte",
+            ("immature granulocyte", "immature granulocytes", "promyelocyte", "myelocyte", "metamyelocyte"),
+        ),
+        CellClass(
+            "lymphocyte",
+            "Small cell, round dense nucleus, narrow rim of blue cytoplasm.",
+            "lymphoid",
+            ("ly", "lym", "lymph", "lymphocytes"),
+        ),
+        CellClass(
+            "monocyte",
+            "Large cell, folded nucleus, grey-blue cytoplasm that may hold vacuoles.",
+            "monocytic",
+            ("mo", "mon", "mono", "monocytes"),
+        ),
+        CellClass(
+            "neutrophil",
+            "Granulocyte with a segmented or band-shaped nucleus and fine pale granules.",
+            "granulocyte",
+            ("ne", "neu", "neut", "neutrophils", "segmented neutrophil", "band neutrophil"),
+        ),
+        CellClass(
+            "platelet",
+            "Fragment of a megakaryocyte without nucleus, much smaller than a white cell.",
+            "megakaryocytic",
+            ("plt", "platelets", "thrombocyte", "thrombocytes"),
+        ),
+    ),
+)
+"""PBC's eight classes in alphabetical folder order, which is also BloodMNIST's order: the default schema."""
+
+_KNOWN = {_normal(cell.name): cell for cell in PBC_LABELS}
+
+
+@dataclass(frozen=True)
+class LabelMapping:
+    """Where each class of one schema goes in another.
+
+    Args:
+        source: Schema mapped from.
+        target: Schema mapped to.
+        indices: One entry a source class: its label in ``target``, or None for "not comparable".
+    """
+
+    source: LabelSchema
+    target: LabelSchema
+    indices: tuple[int | None, ...]
+
+    @property
+    def not_comparable(self) -> tuple[str, ...]:
+        """Names of the source classes without counterpart."""
+        return tuple(n for n, i in zip(self.source.names, self.indices, strict=True) if i is None)
+
+
+def harmonise(source: LabelSchema, target: LabelSchema) -> LabelMapping:
+    """Map the classes of one schema to those of another, by name and synonym.
+
+    A class without counterpart is "not comparable" (None) and is never forced into another class.
+
+    Raises:
+        LabelError: No class of ``source`` has a counterpart.
+
+    Example:
+        >>> other = LabelSchema.from_names(["Monocyte", "blast"])
+        >>> harmonise(other, PBC_LABELS).indices
+        (5, None)
+    """
+    indices = tuple(
+        next((i for word in (cell.name, *cell.synonyms) if (i := target.find(word)) is not None), None)
+        for cell in source
+    )
+    if all(i is None for i in indices):
+        raise LabelError(
+            f"No class of {source.name!r} ({', '.join(source.names)}) has a counterpart in {target.name!r} "
+            f"({', '.join(target.names)}); add synonyms to the schema's classes, or use other data."
+        )
+    return LabelMapping(source, target, indices)

@@ -1,0 +1,20 @@
+"""Classifiers: a backbone and a head that know their classes and their images."""
+
+from cellnet.models.classifier import CellClassifier
+from cellnet.models.describe import describe_models
+from cellnet.models.factory import create_model, from_architecture, list_models
+from cellnet.models.heads import FusionHead, Head, LinearHead, StudyHead
+from cellnet.models.hybrid import HybridInceptionXception
+
+__all__ = [
+    "CellClassifier",
+    "FusionHead",
+    "Head",
+    "HybridInceptionXception",
+    "LinearHead",
+    "StudyHead",
+    "create_model",
+    "describe_models",
+    "from_architecture",
+    "list_models",
+]

@@ -1,0 +1,153 @@
+"""The model: a backbone and a head that know their classes and their images."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self
+
+import torch
+from torch import Tensor, nn
+
+from cellnet.backbones import Backbone, CompositeBackbone, Normalise
+from cellnet.errors import ConfigError, DataError
+from cellnet.images import Preprocess
+from cellnet.labels import LabelSchema
+from cellnet.models.heads import Head, LinearHead
+from cellnet.models.verbs import ModelVerbs
+
+if TYPE_CHECKING:
+    from cellnet.cards import WeightsCard
+    from cellnet.hub.golden import Golden
+
+
+class CellClassifier(ModelVerbs, nn.Module):
+    """Classifies images of single cells.
+
+    It normalises inside: give it the pixels as `Preprocess` leaves them, not normalised ones.
+
+    Args:
+        backbone: The network from images to features.
+        labels: The classes, in the order of the logits.
+        preprocess: How images are cut and resized before, and the statistics to normalise with.
+        head: From features BxD to logits BxC; dropout and a linear layer where it is None.
+        dropout: Dropout of that default head.
+
+    Attributes:
+        temperature: What `cellnet.inference.predict` divides the logits by: 1 until calibrated.
+        thresholds: Settings of abstention, empty until calibrated.
+        weights_card: Facts about the weights, where they came from a checkpoint.
+        golden: Images and logits to compare with, where they came from a checkpoint: see `self_test`.
+
+    Raises:
+        ConfigError: Statistics of its own for a composite backbone, which normalises branch by branch.
+
+    Example:
+        >>> from cellnet.models import create_model
+        >>> model = create_model("cnn", image_size=32)
+        >>> model(torch.zeros(2, 3, 32, 32, dtype=torch.uint8)).shape
+        torch.Size([2, 8])
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        labels: LabelSchema,
+        preprocess: Preprocess,
+        head: nn.Module | None = None,
+        dropout: float = 0.2,
+    ) -> None:
+        super().__init__()
+        own = (preprocess.mean, preprocess.std)
+        if isinstance(backbone, CompositeBackbone) and own != (backbone.mean, backbone.std):
+            raise ConfigError(
+                f"{backbone.name!r} normalises for each of its branches; leave out mean={own[0]} "
+                f"and std={own[1]}."
+            )
+        self.backbone = backbone
+        self.labels = labels
+        self.preprocess = preprocess
+        self.normalise = Normalise(preprocess.mean, preprocess.std)
+        self.head = LinearHead(backbone.num_features, len(labels), dropout) if head is None else head
+        self.temperature = 1.0
+        self.thresholds: dict[str, float] = {}
+        self.weights_card: WeightsCard | None = None
+        self.golden: Golden | None = None
+        self._frozen: tuple[str, ...] = ()
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits of a batch of images.
+
+        Args:
+            images: Bx3xHxW, uint8 (0-255) or float (0-1).
+
+        Returns:
+            Logits BxC, in the order of `labels`.
+
+        Raises:
+            DataError: Another shape or dtype.
+        """
+        logits: Tensor = self.head(self.features(images))
+        return logits
+
+    def features(self, images: Tensor) -> Tensor:
+        """Pooled features BxD of a batch of images, as `forward` takes them."""
+        if images.ndim != 4 or images.shape[1] != 3:
+            raise DataError(
+                f"Images of shape {tuple(images.shape)} are not a batch Bx3xHxW; "
+                "use images[None] for one image, model.predict(...) for everything else."
+            )
+        if images.dtype != torch.uint8 and not images.is_floating_point():
+            raise DataError(
+                f"Images of {images.dtype} have no agreed range; give uint8 (0-255) or float (0-1)."
+            )
+        features: Tensor = self.backbone(self.normalise(images))
+        return features
+
+    def freeze_backbone(self) -> None:
+        """Stop training the backbone; its batch normalisation keeps its statistics, also after `train`."""
+        self._freeze("backbone")
+
+    def unfreeze_backbone(self) -> None:
+        """Train the backbone, and whatever else was frozen, again."""
+        for name in self._frozen:
+            self.get_submodule(name).requires_grad_(True)
+        self._frozen = ()
+        self.train(self.training)
+
+    @property
+    def backbone_frozen(self) -> bool:
+        """Whether the backbone is frozen."""
+        return "backbone" in self._frozen
+
+    def train(self, mode: bool = True) -> Self:
+        """Switch to training (or evaluation); what is frozen stays in evaluation."""
+        super().train(mode)
+        for name in self._frozen:
+            self.get_submodule(name).eval()
+        return self
+
+    @property
+    def architecture(self) -> dict[str, Any]:
+        """The model without its weights, in JSON types: `cellnet.models.from_architecture` builds it again.
+
+        Raises:
+            ConfigError: The head is not one of cellnet's.
+        """
+        if not isinstance(self.head, Head):
+            raise ConfigError(
+                f"The head {type(self.head).__name__} cannot be written down; "
+                "derive it from cellnet.models.heads.Head, or use one of cellnet's heads."
+            )
+        backbone = self.backbone
+        parts = backbone.branches if isinstance(backbone, CompositeBackbone) else (backbone,)
+        return {
+            "backbone": backbone.name,
+            "statistics": [{"mean": list(part.mean), "std": list(part.std)} for part in parts],
+            "head": self.head.architecture,
+            "labels": self.labels.to_dict(),
+            "preprocess": self.preprocess.to_dict(),
+        }
+
+    def _freeze(self, *names: str) -> None:
+        self._frozen = tuple(sorted({*self._frozen, *names}))
+        for name in names:
+            self.get_submodule(name).requires_grad_(False).eval()

@@ -1,0 +1,42 @@
+"""What a user says to a model but a higher layer does: predict, save, self-test.
+
+`CellClassifier` stands low in the house so that everything can build on it, yet a user expects
+``model.predict(...)``. These methods look the doing function up by name when they are called. This table is
+the only way up in the package; `tests/test_architecture.py` holds it to that.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from os import PathLike
+    from pathlib import Path
+
+    from cellnet.hub import SelfTest
+    from cellnet.inference import Predictions
+
+
+class ModelVerbs:
+    """Methods of `CellClassifier` whose work is done in `cellnet.inference` and `cellnet.hub`."""
+
+    def predict(self, inputs: Any, **options: Any) -> Predictions:
+        """Classify images: `cellnet.inference.predict` with this model.
+
+        Args:
+            inputs: A folder, paths, PIL images, arrays, uint8 tensors or a `CellDataset`.
+            **options: Options of `cellnet.inference.predict`, e.g. ``batch_size``, ``device``, ``progress``.
+
+        Returns:
+            One row an input, in input order; an unreadable image is a row with an error.
+        """
+        return import_module("cellnet.inference.predictor").predict(self, inputs, **options)  # type: ignore[no-any-return]
+
+    def save(self, folder: str | PathLike[str], **options: Any) -> Path:
+        """Write a checkpoint folder that `cellnet.load_pretrained` reads: `cellnet.hub.save`."""
+        return import_module("cellnet.hub").save(self, folder, **options)  # type: ignore[no-any-return]
+
+    def self_test(self) -> SelfTest:
+        """Compare with the golden logits stored beside the weights: `cellnet.hub.self_test`."""
+        return import_module("cellnet.hub").self_test(self)  # type: ignore[no-any-return]

@@ -1,0 +1,17 @@
+"""Training: what to minimise, how, and a loop that a reader can follow from top to bottom."""
+
+from cellnet.training.callbacks import Callback, HistoryCSV, ProgressBar
+from cellnet.training.config import TrainConfig
+from cellnet.training.objectives import Classification, Objective
+from cellnet.training.trainer import Fit, Trainer
+
+__all__ = [
+    "Callback",
+    "Classification",
+    "Fit",
+    "HistoryCSV",
+    "Objective",
+    "ProgressBar",
+    "TrainConfig",
+    "Trainer",
+]

@@ -1,0 +1,98 @@
+"""Small things that watch a run. The trainer calls them; they never change what it computes."""
+
+from __future__ import annotations
+
+import csv
+import time
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from cellnet.files import atomic_path
+
+Row = dict[str, Any]
+"""One epoch of the history: epoch, train_loss, val_loss, val_accuracy, val_macro_f1, lr, seconds, images_per_second."""
+
+
+class Callback:
+    """Base class: override what you need."""
+
+    def on_fit_start(self, epochs: int, steps_per_epoch: int, first_epoch: int) -> None:
+        """The run begins, or continues, at ``first_epoch`` (from 0)."""
+
+    def on_step(self, epoch: int, images: int) -> None:
+        """A step over ``images`` images has been queued."""
+
+    def on_epoch_end(self, row: Row, history: list[Row], improved: bool) -> None:
+        """An epoch is over, validated and saved."""
+
+    def on_fit_end(self) -> None:
+        """The run is over, also when it failed."""
+
+
+class HistoryCSV(Callback):
+    """Writes the history after every epoch, whole or not at all."""
+
+    def __init__(self, path: str | PathLike[str]) -> None:
+        self.path = Path(path)
+
+    def on_epoch_end(self, row: Row, history: list[Row], improved: bool) -> None:
+        """Write every row so far."""
+        with atomic_path(self.path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, fieldnames=list(row))
+            writer.writeheader()
+            writer.writerows(history)
+
+
+class ProgressBar(Callback):
+    """Bar of the epoch with throughput and time left for the run, and a line per epoch; on standard error."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self.console = console or Console(stderr=True)
+        self.progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]:.0f} images/s"),
+            TimeRemainingColumn(),
+            console=self.console,
+            transient=True,
+        )
+        self._task: TaskID | None = None
+        self._images = 0
+        self._start = 0.0
+        self._epochs = 0
+
+    def on_fit_start(self, epochs: int, steps_per_epoch: int, first_epoch: int) -> None:
+        """Show the bar of the whole run."""
+        self._epochs = epochs
+        self._start = time.perf_counter()
+        self.progress.start()
+        self._task = self.progress.add_task(
+            "training", total=epochs * steps_per_epoch, completed=first_epoch * steps_per_epoch, rate=0.0
+        )
+
+    def on_step(self, epoch: int, images: int) -> None:
+        """Advance the bar."""
+        self._images += images
+        if self._task is not None:
+            rate = self._images / max(time.perf_counter() - self._start, 1e-9)
+            self.progress.update(
+                self._task, advance=1, rate=rate, description=f"epoch {epoch + 1}/{self._epochs}"
+            )
+
+    def on_epoch_end(self, row: Row, history: list[Row], improved: bool) -> None:
+        """Print the epoch's line."""
+        self.console.print(
+            f"epoch {row['epoch']:>3}  train loss {row['train_loss']:.4f}  val loss {row['val_loss']:.4f}  "
+            f"val accuracy {row['val_accuracy']:.2%}  val macro F1 {row['val_macro_f1']:.2%}  "
+            f"{row['images_per_second']:.0f} images/s{'  best' if improved else ''}",
+            highlight=False,
+        )
+
+    def on_fit_end(self) -> None:
+        """Take the bar away."""
+        self.progress.stop()

@@ -1,0 +1,82 @@
+"""The state of a run in one safetensors file: no pickle, written whole or not at all."""
+
+from __future__ import annotations
+
+import json
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from cellnet.errors import WeightsError
+from cellnet.files import atomic_path
+
+
+def _is_channels_last(tensor: Tensor) -> bool:
+    return tensor.ndim == 4 and tensor.is_contiguous(memory_format=torch.channels_last)
+
+
+def _pack(tree: Any, tensors: dict[str, Tensor]) -> Any:
+    """JSON for a tree of dicts, lists and scalars; its tensors go into ``tensors``, a reference stays."""
+    match tree:
+        case Tensor():
+            key = str(len(tensors))
+            # A copy of its own: safetensors refuses tensors that share memory.
+            tensors[key] = tree.detach().cpu().contiguous().clone()
+            # The layout too: kernels round differently on another one, and the run would not go on bit for bit.
+            return {"tensor": key, "channels_last": not tree.is_contiguous() and _is_channels_last(tree)}
+        case dict():
+            # Pairs, because an optimizer's keys are integers and JSON's are strings.
+            return {"dict": [[key, _pack(value, tensors)] for key, value in tree.items()]}
+        case list() | tuple():
+            return [_pack(value, tensors) for value in tree]
+        case _:
+            return tree
+
+
+def _unpack(tree: Any, tensors: dict[str, Tensor]) -> Any:
+    match tree:
+        case {"tensor": key, "channels_last": channels_last}:
+            layout = torch.channels_last if channels_last else torch.contiguous_format
+            return tensors[key].contiguous(memory_format=layout)
+        case {"dict": pairs}:
+            return {key: _unpack(value, tensors) for key, value in pairs}
+        case list():
+            return [_unpack(value, tensors) for value in tree]
+        case _:
+            return tree
+
+
+def save_state(path: str | PathLike[str], state: dict[str, Any]) -> None:
+    """Write a tree of dicts, lists, tensors and JSON scalars; tuples become lists.
+
+    Raises:
+        ConfigError: The file cannot be written; an older one at ``path`` stays as it was.
+    """
+    tensors: dict[str, Tensor] = {}
+    skeleton = json.dumps(_pack(state, tensors))
+    with atomic_path(path) as temporary:
+        save_file(tensors, temporary, metadata={"state": skeleton})
+
+
+def load_state(path: str | PathLike[str]) -> dict[str, Any]:
+    """Read what `save_state` wrote: the same bits in the same memory layout, on the CPU.
+
+    Raises:
+        WeightsError: The file is missing, damaged, or not a training checkpoint.
+    """
+    if not Path(path).is_file():
+        raise WeightsError(f"There is no training checkpoint at {path}; train without resuming.")
+    try:
+        with safe_open(path, "pt") as file:
+            skeleton = json.loads((file.metadata() or {})["state"])
+            state = _unpack(skeleton, {key: file.get_tensor(key) for key in file.keys()})  # noqa: SIM118
+    except (SafetensorError, OSError, KeyError, ValueError) as error:
+        raise WeightsError(
+            f"{path} is not an intact training checkpoint ({error}); delete it and train anew."
+        ) from error
+    return state  # type: ignore[no-any-return]

@@ -1,0 +1,67 @@
+"""What the trainer minimises."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from cellnet.errors import ConfigError
+
+
+class Objective(Protocol):
+    """Computes the loss of one batch; the trainer knows nothing else about the task."""
+
+    def __call__(self, model: nn.Module, images: Tensor, targets: Tensor) -> Tensor:
+        """Mean loss of a batch, a scalar with gradient."""
+        ...
+
+
+def balanced_class_weights(targets: NDArray[np.int64], num_classes: int) -> Tensor:
+    """Weights inverse to the class counts: n / (number of classes × count), as scikit-learn's ``balanced``.
+
+    Args:
+        targets: Integer labels of the training part.
+        num_classes: Number of classes of the schema.
+
+    Returns:
+        float32 tensor of shape (num_classes,).
+
+    Raises:
+        ConfigError: A class is absent, so that its weight would be infinite.
+
+    Example:
+        >>> balanced_class_weights(np.array([0, 0, 0, 1]), 2)
+        tensor([0.6667, 2.0000])
+    """
+    counts = np.bincount(targets, minlength=num_classes)
+    if (counts == 0).any():
+        absent = np.flatnonzero(counts == 0).tolist()
+        raise ConfigError(
+            f"class_weights='balanced' needs every class in the training part; classes {absent} have no image. "
+            "Train without class weights, or on data with these classes."
+        )
+    return torch.tensor(len(targets) / (num_classes * counts), dtype=torch.float32)
+
+
+class Classification:
+    """Cross-entropy of the logits, with label smoothing (Szegedy et al. 2016, arXiv 1512.00567) and weights.
+
+    Args:
+        label_smoothing: Share of the target given to all classes, in [0, 1).
+        class_weights: float32 tensor of shape (C,), or None.
+    """
+
+    def __init__(self, label_smoothing: float = 0.0, class_weights: Tensor | None = None) -> None:
+        self.label_smoothing = label_smoothing
+        self.class_weights = class_weights
+
+    def __call__(self, model: nn.Module, images: Tensor, targets: Tensor) -> Tensor:
+        """Mean loss of a batch, computed in float32."""
+        logits = model(images).float()
+        weights = None if self.class_weights is None else self.class_weights.to(logits.device)
+        return F.cross_entropy(logits, targets, weights, label_smoothing=self.label_smoothing)

@@ -1,0 +1,68 @@
+"""Optimizers and learning-rate schedules, made from a `TrainConfig`."""
+
+from __future__ import annotations
+
+import math
+
+from torch import nn, optim
+
+from cellnet.training.config import TrainConfig
+
+
+def create_optimizer(model: nn.Module, config: TrainConfig) -> optim.Optimizer:
+    """The optimizer of a config; weight decay spares 1-D parameters (biases and normalisation)."""
+    parameters = list(model.parameters())
+    groups = [
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": config.weight_decay},
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    match config.optimizer:
+        case "adam":
+            return optim.Adam(groups, lr=config.lr)
+        case "adamw":
+            return optim.AdamW(groups, lr=config.lr)
+        case "rmsprop":
+            return optim.RMSprop(groups, lr=config.lr, momentum=config.momentum)
+        case _:
+            return optim.SGD(groups, lr=config.lr, momentum=config.momentum, nesterov=config.momentum > 0)
+
+
+def learning_rate_factor(step: int, steps: int, warmup: int, schedule: str) -> float:
+    """Share of the peak rate at a step; a function of the step alone, so that it needs no state.
+
+    Args:
+        step: Update number, from 0.
+        steps: Number of updates of the whole run.
+        warmup: Updates in which the rate rises linearly.
+        schedule: One of `cellnet.training.config.SCHEDULES`.
+
+    Returns:
+        A factor in [0, 1].
+
+    Example:
+        >>> [round(learning_rate_factor(s, 10, 2, "cosine"), 2) for s in (0, 1, 2, 6, 10)]
+        [0.5, 1.0, 1.0, 0.5, 0.0]
+    """
+    if step < warmup:
+        return (step + 1) / warmup
+    progress = min((step - warmup) / max(steps - warmup, 1), 1.0)
+    match schedule:
+        case "cosine":
+            return 0.5 * (1 + math.cos(math.pi * progress))
+        case "linear":
+            return 1 - progress
+        case "step":
+            return 0.1 ** min(int(progress * 3), 2)
+        case _:
+            return 1.0
+
+
+def create_scheduler(
+    optimizer: optim.Optimizer, config: TrainConfig, steps_per_epoch: int
+) -> optim.lr_scheduler.LambdaLR:
+    """The schedule of a config, stepped once an update."""
+    steps = config.epochs * steps_per_epoch
+    warmup = min(round(config.warmup_epochs * steps_per_epoch), steps)
+    return optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: learning_rate_factor(step, steps, warmup, config.schedule)
+    )

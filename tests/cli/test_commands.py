@@ -1,0 +1,273 @@
+"""The command line, run in this process on tiny data."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+from typer.testing import CliRunner
+
+from cellnet.cli import app as cli
+from cellnet.datasets import load_dataset, samples
+from cellnet.models import create_model
+
+runner = CliRunner()
+
+
+def run(*words: object) -> tuple[int, str, str]:
+    """Exit code, standard output, standard error of ``cellnet WORDS`` through `main`, as a user gets them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["cellnet", *map(str, words)])
+        result = runner.invoke(cli.app, [str(word) for word in words])
+    return result.exit_code, result.stdout, result.stderr
+
+
+def main_error(*words: object, capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
+    """Exit code and message of a run that fails."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["cellnet", *map(str, words)])
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "Traceback" not in captured.err
+    assert isinstance(stop.value.code, int)
+    return stop.value.code, " ".join(captured.err.split())
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Drawn cells as files, a folder a class."""
+    root = tmp_path_factory.mktemp("cells")
+    cells = load_dataset("synthetic", per_class=5, image_size=32)
+    for i, target in enumerate(cells.targets):
+        path = root / cells.labels.names[target] / f"{i:03}.png"
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(cells.image(i).permute(1, 2, 0).numpy()).save(path)
+    return root
+
+
+@pytest.fixture(scope="module")
+def trained(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    """A run of ``cellnet train``: its folder and JSON."""
+    out = tmp_path_factory.mktemp("runs") / "cnn"
+    code, text, log = run(
+        "train", "--dataset", "folder", "--root", folder, "--model", "cnn", "--image-size", 32, "--epochs", 2,
+        "--batch-size", 8, "--split", "60/20/20", "--set", "ema=0.9", "--set", "schedule=linear", "--device", "cpu",
+        "--out", out, "--json",
+    )  # fmt: skip
+    assert code == 0, log
+    return out, json.loads(text)
+
+
+def test_train_writes_a_run_a_report_and_a_model(trained: tuple[Path, dict[str, Any]]) -> None:
+    out, result = trained
+    assert 0 <= result["metrics"]["accuracy"]["low"] <= result["metrics"]["accuracy"]["high"] <= 1
+    for name in (
+        "config.toml", "run.json", "history.csv", "checkpoint.safetensors", "best.safetensors", "last.safetensors",
+        "split.csv", "report/report.html", "report/metrics.json", "report/predictions.csv",
+        "model/config.json", "model/model.safetensors", "model/golden.safetensors", "model/README.md",
+    ):  # fmt: skip
+        assert (out / name).stat().st_size > 0, name
+    assert not list(out.rglob("*.tmp*"))
+    assert "ema = 0.9" in (out / "config.toml").read_text()
+    lines = (out / "split.csv").read_text().splitlines()
+    assert lines[0] == "file,label,part,sha256"
+    assert len(lines) == 41
+    assert {line.split(",")[2] for line in lines[1:]} == {"train", "val", "test"}
+
+
+def test_resume_of_a_finished_run_gives_the_same_figures(
+    folder: Path, trained: tuple[Path, dict[str, Any]]
+) -> None:
+    out, result = trained
+    code, text, log = run(
+        "train", "--dataset", "folder", "--root", folder, "--model", "cnn", "--image-size", 32, "--config",
+        out / "config.toml", "--split", "60/20/20", "--device", "cpu", "--out", out, "--resume", "--json",
+    )  # fmt: skip
+    assert code == 0, log
+    assert json.loads(text)["metrics"] == result["metrics"]
+
+
+def test_evaluate_agrees_with_the_training_report(folder: Path, trained: tuple[Path, dict[str, Any]]) -> None:
+    out, result = trained
+    words = [
+        "--model",
+        out / "model",
+        "--dataset",
+        "folder",
+        "--root",
+        folder,
+        "--split",
+        "60/20/20",
+        "--json",
+    ]
+    code, text, log = run("evaluate", *words, "--out", out.parent / "again")
+    assert code == 0, log
+    assert json.loads(text)["metrics"]["accuracy"] == result["metrics"]["accuracy"]
+    code, text, _ = run("evaluate", "--predictions", out.parent / "again" / "predictions.csv", "--json")
+    assert code == 0
+    assert json.loads(text)["metrics"]["macro_f1"] == result["metrics"]["macro_f1"]
+
+
+def test_predict_keeps_going_after_an_unreadable_image(
+    folder: Path, trained: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    (tmp_path / "bad.jpg").write_bytes(b"not an image")
+    code, text, log = run(
+        "predict", folder / "ig", tmp_path / "bad.jpg", "--model", trained[0] / "model", "--out", tmp_path / "p.csv",
+        "--json",
+    )  # fmt: skip
+    assert code == 0, log
+    result = json.loads(text)
+    assert result["images"] == 6
+    assert list(result["errors"]) == [str(tmp_path / "bad.jpg")]
+    assert len((tmp_path / "p.csv").read_text().splitlines()) == 7
+
+
+def test_predict_fails_when_nothing_could_be_read(
+    trained: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    (tmp_path / "bad.jpg").write_bytes(b"")
+    code, _, log = run(
+        "predict", tmp_path / "bad.jpg", "--model", trained[0] / "model", "--out", tmp_path / "p.csv"
+    )
+    assert code == 1
+    assert "bad.jpg" in log
+
+
+def test_list_names_everything() -> None:
+    code, text, _ = run("list", "--json")
+    result = json.loads(text)
+    assert code == 0
+    assert {"pbc", "folder", "synthetic"} <= {row["name"] for row in result["datasets"]}
+    assert {"cnn", "mobilenet_v2", "hybrid"} <= {row["name"] for row in result["models"]}
+    assert "mobilenet_v2" in {row["name"] for row in result["pretrained"]}
+    code, text, _ = run("list", "--datasets")
+    assert code == 0
+    assert "pbc" in text
+
+
+def test_info_of_weights_and_of_a_data_set(trained: tuple[Path, dict[str, Any]]) -> None:
+    code, text, _ = run("info", "pbc")
+    assert code == 0
+    assert "10.17632/snkd93bnjr.1" in text
+    code, text, _ = run("info", trained[0] / "model", "--json")
+    assert code == 0
+    assert json.loads(text)["num_test_images"] == 8
+    code, text, _ = run("info", "mobilenet_v2")
+    assert code == 0
+    assert "accuracy" in text
+    assert "basophil" in text
+
+
+def test_doctor_finds_this_installation_healthy() -> None:
+    code, text, _ = run("doctor", "--json")
+    assert json.loads(text)["problems"] == {}
+    assert code == 0
+
+
+def test_demo_classifies_the_samples(tmp_path: Path) -> None:
+    code, text, log = run("demo", "--out", tmp_path / "demo", "--json")
+    assert code == 0, log
+    result = json.loads(text)
+    assert result["n"] == len(samples()) == 40
+    assert result["metrics"]["accuracy"]["value"] >= 0.9
+    assert "<html" in (tmp_path / "demo" / "report.html").read_text()
+
+
+@pytest.mark.slow
+def test_demo_shows_the_training_path(tmp_path: Path) -> None:
+    code, text, log = run("demo", "--train", "--out", tmp_path / "demo", "--device", "cpu")
+    assert code == 0, log
+    assert "macro" in text.lower()
+    assert (tmp_path / "demo" / "curves.png").stat().st_size > 0
+
+
+def test_help_shows_an_example_of_every_command() -> None:
+    for command in ("demo", "train", "evaluate", "predict", "list", "info", "doctor"):
+        code, text, _ = run(command, "--help")
+        assert code == 0
+        assert f"cellnet {command}" in text
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["train", "--dataset", "pbcc", "--root", ".", "--out", "o"], "Did you mean 'pbc'?"),
+        (["train", "--dataset", "pbc", "--root", "no/such", "--out", "o"], "no/such"),
+        (["train", "--dataset", "synthetic", "--model", "resnet5", "--out", "o"], "Did you mean 'resnet50'"),
+        (["train", "--dataset", "synthetic", "--optimizer", "adm", "--out", "o"], "Did you mean 'adam'"),
+        (["train", "--dataset", "synthetic", "--set", "emma=1", "--out", "o"], "Did you mean 'ema'"),
+        (["train", "--dataset", "synthetic", "--set", "ema", "--out", "o"], "is not KEY=VALUE"),
+        (["train", "--dataset", "synthetic", "--split", "a,b", "--out", "o"], "is not a list of shares"),
+        (
+            ["train", "--dataset", "synthetic", "--config", "none.toml", "--out", "o"],
+            "Cannot read the config",
+        ),
+        (["evaluate", "--model", "mobilenet_v3", "--dataset", "synthetic"], "mobilenet_v2"),
+        (["evaluate", "--dataset", "pbc"], "--root DIR"),
+        (["evaluate", "--dataset", "synthetic", "--part", "tests"], "Did you mean 'test'"),
+        (["evaluate", "--predictions", "none.csv"], "none.csv"),
+        (["predict", "no_such_folder_or_file"], "no_such_folder_or_file"),
+        (["info", "mobilenet"], "Did you mean 'mobilenet_v2'"),
+    ],
+)
+def test_bad_words_get_one_sentence(
+    words: list[str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, text = main_error(*words, capsys=capsys)
+    assert code == 1
+    assert message in text
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_unknown_option_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
+    code, text = main_error("train", "--epoch", "3", capsys=capsys)
+    assert code == 2
+    assert "--epochs" in text
+
+
+def test_interrupts_full_disks_and_flaws_have_their_exit_codes(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for error, expected, words in (
+        (KeyboardInterrupt(), 130, "Interrupted"),
+        (OSError(28, "No space left on device"), 1, "the disk is full"),
+        (RuntimeError("boom"), 70, "flaw in cellnet: RuntimeError: boom"),
+    ):
+
+        def fail(error: BaseException = error) -> None:
+            raise error
+
+        monkeypatch.setattr(cli, "app", fail)
+        code, text = main_error("demo", capsys=capsys)
+        assert code == expected
+        assert words in text
+
+
+def test_a_whole_run_from_a_backbone_file(folder: Path, tmp_path: Path) -> None:
+    """``--weights`` starts from a local file and the card says so."""
+    from safetensors.torch import save_file
+
+    torch.manual_seed(0)
+    backbone = create_model("cnn", image_size=32).backbone
+    save_file({k: v.contiguous() for k, v in backbone.state_dict().items()}, tmp_path / "start.safetensors")
+    code, text, log = run(
+        "train", "--dataset", "folder", "--root", folder, "--split", "60/20/20", "--model", "cnn",
+        "--weights", tmp_path / "start.safetensors", "--image-size", 32, "--epochs", 1, "--device", "cpu",
+        "--out", tmp_path / "run", "--json",
+    )  # fmt: skip
+    assert code == 0, log
+    card = json.loads((Path(json.loads(text)["checkpoint"]) / "config.json").read_text())["card"]
+    assert card["starting_weights"] == "start.safetensors"

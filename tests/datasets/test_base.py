@@ -1,0 +1,296 @@
+from __future__ import annotations
+
+import hashlib
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from cellnet.cards import DatasetCard
+from cellnet.datasets import CellDataset
+from cellnet.errors import ConfigError, DataError, ImageError, LabelError, UnknownNameError
+from cellnet.images import Preprocess
+from cellnet.labels import PBC_LABELS, LabelSchema
+
+SCHEMA = LabelSchema.from_names(["lymphocyte", "monocyte", "blast"], name="three")
+
+
+def pixels(count, size=16, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (count, 3, size, size), np.uint8)
+
+
+@pytest.fixture
+def in_memory():
+    groups = np.array(["a", "a", None, None, "b", "b", None, None, None, None, None, None], object)
+    return CellDataset(None, [0, 1, 2] * 4, SCHEMA, images=pixels(12), groups=groups)
+
+
+@pytest.fixture
+def on_disk(tmp_path):
+    """Twelve PNG files of three classes; 0/0.png and 1/1.png are the same picture."""
+    files, targets = [], []
+    arrays = pixels(12, 20)
+    arrays[5] = arrays[0]
+    for i, array in enumerate(arrays):
+        path = tmp_path / str(i // 4) / f"{i % 4}.png"
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(array.transpose(1, 2, 0)).save(path)
+        files.append(path)
+        targets.append(i // 4)
+    return CellDataset(files, targets, SCHEMA, card=DatasetCard("mine", "My cells"))
+
+
+def test_items_are_uint8_tensors_and_ints(on_disk, in_memory):
+    for dataset, size in ((on_disk, 20), (in_memory, 16)):
+        image, label = dataset[0]
+        assert image.shape == (3, size, size)
+        assert image.dtype == torch.uint8
+        assert type(label) is int
+    assert np.array_equal(on_disk.image(3), pixels(12, 20)[3])
+    assert in_memory.targets.dtype == np.int64
+    assert in_memory.files[:2] == ["image_000000", "image_000001"]
+
+
+@pytest.mark.parametrize("index", [-1, np.int64(11), torch.tensor(11)])
+def test_indices_of_any_integer_kind(in_memory, index):
+    image, label = in_memory[index]
+    assert np.array_equal(image, pixels(12)[11])
+    assert label == 2
+
+
+@pytest.mark.parametrize("index", [12, -13])
+def test_an_index_beyond_the_end_stops_a_loop(in_memory, index):
+    with pytest.raises(IndexError, match="12 images"):
+        in_memory[index]
+    assert len(list(in_memory)) == 12
+
+
+def test_an_unreadable_file_is_named(on_disk, tmp_path):
+    (tmp_path / "0" / "2.png").write_bytes(b"not an image")
+    (tmp_path / "0" / "3.png").unlink()
+    with pytest.raises(ImageError, match=r"2\.png"):
+        on_disk[2]
+    with pytest.raises(ImageError, match=r"3\.png"):
+        on_disk.split((0.5, 0.5))
+    with pytest.raises(ImageError, match=r"[23]\.png"):
+        on_disk.preload(Preprocess(16))
+
+
+def test_a_transform_cannot_change_the_data(in_memory):
+    darkened = in_memory.with_transform(lambda image: image.zero_())
+    assert darkened[0][0].sum() == 0
+    assert np.array_equal(darkened.image(0), pixels(12)[0])
+    assert in_memory.transform is None
+
+
+def test_subset_slices_every_column(in_memory):
+    in_memory.content_hashes()
+    chosen = in_memory.subset([4, 1, 1, -1], part="val")
+    assert chosen.files == [in_memory.files[i] for i in (4, 1, 1, 11)]
+    assert chosen.targets.tolist() == [1, 1, 1, 2]
+    assert chosen.groups.tolist() == ["b", "a", "a", None]
+    assert np.array_equal(chosen.image(1), in_memory.image(1))
+    assert chosen.content_hashes() == [in_memory.content_hashes()[i] for i in (4, 1, 1, 11)]
+    assert chosen.subset([0]).part == "val"
+    assert in_memory.part is None
+    assert len(in_memory) == 12
+
+
+def test_subset_keeps_class_and_extra_columns():
+    class Aged(CellDataset):
+        _columns = (*CellDataset._columns, "ages")
+
+        def __init__(self):
+            super().__init__(None, [0, 1, 2], SCHEMA, images=pixels(3))
+            self.ages = np.array([30, 40, 50])
+
+    chosen = Aged().subset([2, 0])
+    assert isinstance(chosen, Aged)
+    assert chosen.ages.tolist() == [50, 30]
+
+
+def test_choices_of_images_in_memory_share_them(in_memory):
+    assert in_memory.subset([3]).subset([0])._images.data_ptr() == in_memory._images.data_ptr()
+    assert np.array_equal(in_memory.subset([3, 7]).subset([1]).image(0), pixels(12)[7])
+    assert np.array_equal(in_memory.subset([3, 7]).preload(Preprocess(16)).image(1), pixels(12)[7])
+
+
+def test_subset_by_mask_and_by_nothing(in_memory):
+    assert len(in_memory.subset(in_memory.targets == 2)) == 4
+    empty = in_memory.subset([])
+    assert len(empty) == 0
+    assert empty.class_counts() == {"lymphocyte": 0, "monocyte": 0, "blast": 0}
+    assert len(empty.preload(Preprocess(16))) == 0
+
+
+@pytest.mark.parametrize("indices", [[12], [-13], [0.5], [[0, 1]], [True, False], ["a"]])
+def test_bad_indices(in_memory, indices):
+    with pytest.raises(DataError, match="integers"):
+        in_memory.subset(indices)
+
+
+def test_bad_part(in_memory):
+    with pytest.raises(UnknownNameError, match="'train'"):
+        in_memory.subset([0], part="trian")
+    with pytest.raises(UnknownNameError):
+        CellDataset(None, [0], SCHEMA, images=pixels(1), part="training")
+
+
+def test_split_names_its_parts(in_memory):
+    train, val, test = in_memory.split((0.5, 0.25, 0.25))
+    assert (train.part, val.part, test.part) == ("train", "val", "test")
+    assert [part.part for part in in_memory.split((0.5, 0.5))] == ["train", "test"]
+    assert len(train) + len(val) + len(test) == 12
+    assert sorted([*train.files, *val.files, *test.files]) == in_memory.files
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_split_never_parts_groups_or_identical_images(in_memory, on_disk, seed):
+    for part in on_disk.split((0.5, 0.5), seed):
+        names = {file[-5:] for file in part.files if file.endswith(("0/0.png", "1/1.png"))}
+        assert len(names) in (0, 2)
+    groups = [set(part.groups.tolist()) - {None} for part in in_memory.split((0.5, 0.5), seed)]
+    assert not groups[0] & groups[1]
+
+
+def test_split_of_identical_images_with_two_labels_follows_content_and_groups():
+    images = pixels(9)
+    images[3] = images[0]
+    dataset = CellDataset(
+        None, [0] * 3 + [1] * 6, SCHEMA, images=images, groups=[None] * 3 + ["a", "a"] + [None] * 4
+    )
+    for part in dataset.split((0.5, 0.5)):
+        assert len({"image_000000", "image_000003", "image_000004"} & set(part.files)) in (0, 3)
+
+
+@pytest.mark.parametrize("fractions", [(1.0,), (0.25,) * 4, ()])
+def test_split_into_other_numbers_of_parts(in_memory, fractions):
+    with pytest.raises(ConfigError, match="folds"):
+        in_memory.split(fractions)
+
+
+def test_split_needs_enough_images_of_each_class(in_memory):
+    with pytest.raises(DataError, match="'blast' has 2"):
+        in_memory.subset([0, 1, 2, 3, 4, 5, 6, 7, 9]).split((0.5, 0.25, 0.25))
+
+
+def test_absent_classes_do_not_hinder_a_split(in_memory):
+    train, test = in_memory.subset(in_memory.targets < 2).split((0.5, 0.5))
+    assert train.class_counts()["blast"] == test.class_counts()["blast"] == 0
+
+
+def test_folds(in_memory):
+    folds = in_memory.folds(3)
+    assert [(train.part, val.part) for train, val in folds] == [("train", "val")] * 3
+    for train, val in folds:
+        assert sorted([*train.files, *val.files]) == in_memory.files
+    assert sorted(file for _, val in folds for file in val.files) == in_memory.files
+
+
+def test_exclude_by_bytes_by_name_and_by_bare_name(on_disk, tmp_path):
+    copy = tmp_path / "copy.png"
+    copy.write_bytes((tmp_path / "0" / "0.png").read_bytes())
+    assert len(on_disk.exclude([copy])) == 10  # the picture lies there twice
+    assert len(on_disk.exclude(["elsewhere/1/2.PNG"])) == 11
+    assert len(on_disk.exclude("2.png")) == 9
+    assert len(on_disk.exclude([])) == len(on_disk.exclude(["unrelated.png"])) == 12
+    assert len(on_disk.exclude(on_disk.files)) == 0
+    assert len(on_disk) == 12
+
+
+def test_exclude_takes_out_a_file_that_is_gone(on_disk, tmp_path):
+    (tmp_path / "2" / "3.png").unlink()
+    assert len(on_disk.exclude([tmp_path / "2" / "3.png"]).split((0.5, 0.5))) == 2
+
+
+def test_content_hashes(on_disk, in_memory):
+    assert on_disk.content_hashes()[7] == hashlib.sha256(Path(on_disk.files[7]).read_bytes()).hexdigest()
+    assert on_disk.content_hashes()[0] == on_disk.content_hashes()[5]
+    assert in_memory.content_hashes()[2] == hashlib.sha256(pixels(12)[2].tobytes()).hexdigest()
+
+
+def test_fingerprint_ignores_order_but_neither_labels_nor_images(in_memory):
+    print_ = in_memory.fingerprint()
+    assert in_memory.subset(range(11, -1, -1)).fingerprint() == print_
+    assert in_memory.subset(range(11)).fingerprint() != print_
+    relabelled = CellDataset(None, [1, 1, 2] + [0, 1, 2] * 3, SCHEMA, images=pixels(12))
+    assert relabelled.fingerprint() != print_
+
+
+def test_harmonise_maps_by_name_and_drops_the_rest(in_memory):
+    mapped = in_memory.subset(range(12), part="test").harmonise(PBC_LABELS)
+    assert mapped.labels is PBC_LABELS
+    assert mapped.class_counts()["lymphocyte"] == mapped.class_counts()["monocyte"] == 4
+    assert len(mapped) == 8
+    assert mapped.part == "test"
+    assert np.array_equal(mapped.image(2), in_memory.image(3))
+    with pytest.raises(LabelError, match="counterpart"):
+        in_memory.harmonise(LabelSchema.from_names(["cat"]))
+
+
+def test_preload_is_bit_identical_and_keeps_identity(on_disk):
+    preprocess = Preprocess(16, crop=0.9)
+    loaded = on_disk.preload(preprocess)
+    for i in range(12):
+        assert torch.equal(loaded.image(i), preprocess(on_disk.image(i)))
+    assert loaded.files == on_disk.files
+    assert loaded.fingerprint() == on_disk.fingerprint()
+    assert [p.files for p in loaded.split((0.5, 0.5))] == [p.files for p in on_disk.split((0.5, 0.5))]
+    assert loaded.card is on_disk.card
+
+
+def test_preload_shows_progress_on_standard_error_only(on_disk, capsys):
+    on_disk.preload(Preprocess(16), progress=True)
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "Loading" in captured.err
+
+
+def test_works_in_a_data_loader_and_pickles(on_disk):
+    loader = torch.utils.data.DataLoader(on_disk, batch_size=5, num_workers=1)
+    assert [len(labels) for _, labels in loader] == [5, 5, 2]
+    assert pickle.loads(pickle.dumps(on_disk)).fingerprint() == on_disk.fingerprint()
+
+
+def test_tensors_and_arrays_that_torch_dislikes():
+    array = pixels(3)
+    assert np.array_equal(
+        CellDataset(None, [0], SCHEMA, images=torch.from_numpy(array[:1])).image(0), array[0]
+    )
+    array.setflags(write=False)
+    dataset = CellDataset(None, [0, 1, 2], SCHEMA, images=array[::-1])
+    assert np.array_equal(dataset.image(0), array[2])
+
+
+def test_repr(in_memory):
+    assert repr(in_memory.subset([0, 1], "val")) == "CellDataset(2 images, 3 classes, part 'val')"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "words"),
+    [
+        ({"files": None, "targets": [0]}, DataError, "files="),
+        ({"files": ["a", "b"], "targets": [0]}, DataError, "1 targets but 2 files"),
+        ({"files": ["a"], "targets": [0], "groups": ["x", "y"]}, DataError, "2 groups"),
+        ({"files": ["a"], "targets": [0], "images": pixels(2)}, DataError, "2 images"),
+        ({"files": ["a"], "targets": [3]}, LabelError, "0 to 2"),
+        ({"files": ["a"], "targets": [-1]}, LabelError, "0 to 2"),
+        ({"files": ["a"], "targets": [0.0]}, LabelError, "integer"),
+        ({"files": ["a"], "targets": ["monocyte"]}, LabelError, "labels.index"),
+        ({"files": ["a"], "targets": [[0]]}, LabelError, "integer"),
+        ({"files": None, "targets": [0], "images": pixels(1)[0]}, DataError, "N×3×H×W"),
+        ({"files": None, "targets": [0], "images": pixels(1) / 255}, DataError, "uint8"),
+        ({"files": None, "targets": [0], "images": torch.zeros(1, 3, 8, 8)}, DataError, "uint8"),
+    ],
+)
+def test_bad_columns(arguments, error, words):
+    with pytest.raises(error, match=words):
+        CellDataset(labels=SCHEMA, **arguments)
+
+
+def test_labels_must_be_a_schema():
+    with pytest.raises(LabelError, match="from_names"):
+        CellDataset(["a"], [0], ["lymphocyte"])

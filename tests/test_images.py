@@ -1,0 +1,488 @@
+"""`cellnet.images`: every kind of file and picture becomes the same uint8 RGB, or one clear error."""
+
+from __future__ import annotations
+
+import io
+import os
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageOps
+
+from cellnet import images
+from cellnet.errors import CellnetError, ConfigError, DataError, ImageError, UnknownNameError
+from cellnet.images import Preprocess, decode, list_images, to_uint8_rgb
+
+
+def picture(height: int = 40, width: int = 48, seed: int = 0) -> Image.Image:
+    """Soft coloured blobs, so that JPEG keeps them nearly as they are."""
+    small = np.random.default_rng(seed).integers(0, 256, (5, 6, 3), dtype=np.uint8)
+    return Image.fromarray(small).resize((width, height), Image.Resampling.BICUBIC)
+
+
+def encode(image: Image.Image, file_format: str, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, file_format, **options)
+    return buffer.getvalue()
+
+
+def as_tensor(image: Image.Image) -> torch.Tensor:
+    """The plain reference: Pillow's own RGB conversion."""
+    return torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)
+
+
+def distance(a: torch.Tensor, b: torch.Tensor) -> int:
+    assert a.shape == b.shape
+    assert a.dtype == b.dtype == torch.uint8
+    return int((a.int() - b.int()).abs().max())
+
+
+class TestDecode:
+    @pytest.mark.parametrize(
+        ("file_format", "options"),
+        [
+            ("PNG", {}),
+            ("BMP", {}),
+            ("TIFF", {}),
+            ("TIFF", {"compression": "tiff_lzw"}),
+            ("TIFF", {"compression": "tiff_adobe_deflate"}),
+            ("WEBP", {"lossless": True}),
+        ],
+    )
+    def test_lossless_formats_keep_every_pixel(self, file_format: str, options: dict[str, object]) -> None:
+        image = picture()
+        assert torch.equal(decode(encode(image, file_format, **options)), as_tensor(image))
+
+    @pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": 0}, {"quality": 30}])
+    def test_jpeg_agrees_with_pillow(self, options: dict[str, object]) -> None:
+        data = encode(picture(41, 47), "JPEG", **options)
+        assert distance(decode(data), as_tensor(Image.open(io.BytesIO(data)))) <= 1
+
+    def test_grey_jpeg(self) -> None:
+        data = encode(picture().convert("L"), "JPEG")
+        assert distance(decode(data), as_tensor(Image.open(io.BytesIO(data)))) <= 1
+
+    def test_cmyk_jpeg(self) -> None:
+        image = picture()
+        assert distance(decode(encode(image.convert("CMYK"), "JPEG", quality=100)), as_tensor(image)) <= 16
+
+    @pytest.mark.parametrize("file_format", ["JPEG", "PNG", "TIFF", "WEBP"])
+    @pytest.mark.parametrize("orientation", range(1, 9))
+    def test_exif_orientation_is_applied(self, file_format: str, orientation: int) -> None:
+        image = picture()
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        data = encode(image, file_format, exif=exif)
+        upright = as_tensor(ImageOps.exif_transpose(Image.open(io.BytesIO(data))))
+        assert distance(decode(data), upright) <= 1
+        assert decode(data).shape[1:] == ((40, 48) if orientation < 5 else (48, 40))
+
+    def test_palette(self) -> None:
+        image = picture().quantize(16)
+        assert torch.equal(decode(encode(image, "PNG")), as_tensor(image))
+
+    def test_one_bit(self) -> None:
+        image = picture().convert("1")
+        pixels = decode(encode(image, "PNG"))
+        assert set(pixels.unique().tolist()) == {0, 255}
+        assert torch.equal(pixels, as_tensor(image))
+
+    def test_transparency_lies_over_white(self) -> None:
+        image = Image.new("RGBA", (3, 1))
+        image.putdata([(200, 0, 0, 255), (200, 0, 0, 0), (200, 0, 0, 51)])
+        # 51 / 255 = 0.2: 0.2 * 200 + 0.8 * 255 = 244 and 0.8 * 255 = 204.
+        expected = [[200, 255, 244], [0, 255, 204], [0, 255, 204]]
+        assert decode(encode(image, "PNG"))[:, 0].tolist() == expected
+
+    def test_grey_alpha_and_transparent_colour_lie_over_white(self) -> None:
+        grey_alpha = Image.new("LA", (1, 1), (100, 0))
+        assert decode(encode(grey_alpha, "PNG")).flatten().tolist() == [255, 255, 255]
+        keyed = encode(Image.new("RGB", (1, 1), (10, 20, 30)), "PNG", transparency=(10, 20, 30))
+        assert decode(keyed).flatten().tolist() == [255, 255, 255]
+        palette = encode(Image.new("RGB", (4, 4), (10, 20, 30)).quantize(4), "PNG", transparency=0)
+        assert decode(palette).unique().tolist() == [255]
+
+    @pytest.mark.parametrize("file_format", ["PNG", "TIFF"])
+    def test_sixteen_bit_grey_is_scaled_and_not_clipped(self, file_format: str) -> None:
+        values = np.array([[0, 128, 129, 32768, 65535]], dtype=np.uint16)
+        pixels = decode(encode(Image.fromarray(values), file_format))
+        assert pixels[0].tolist() == [[0, 0, 1, 128, 255]]
+        assert torch.equal(pixels[0], pixels[2])
+
+    def test_sixteen_bit_rgb_is_scaled(self) -> None:
+        # Pillow cannot write this kind, so the file is made by hand.
+        def chunk(kind: bytes, body: bytes) -> bytes:
+            return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+        header = struct.pack(">IIBBBBB", 1, 1, 16, 2, 0, 0, 0)
+        row = b"\0" + struct.pack(">HHH", 0, 32768, 65535)
+        chunks = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(row)) + chunk(b"IEND", b"")
+        assert decode(b"\x89PNG\r\n\x1a\n" + chunks).flatten().tolist() == [0, 128, 255]
+
+    def test_float_tiff(self) -> None:
+        values = np.array([[0.0, 0.5, 1.0]], dtype=np.float32)
+        assert decode(encode(Image.fromarray(values), "TIFF"))[1].tolist() == [[0, 128, 255]]
+
+    @pytest.mark.parametrize("file_format", ["GIF", "WEBP", "TIFF", "PNG"])
+    def test_the_first_frame_counts(self, file_format: str) -> None:
+        first, second = Image.new("RGB", (8, 8), "red"), Image.new("RGB", (8, 8), "blue")
+        options = {"lossless": True} if file_format == "WEBP" else {}
+        data = encode(first, file_format, save_all=True, append_images=[second], **options)
+        assert decode(data)[:, 4, 4].tolist() == [255, 0, 0]
+
+    def test_multi_picture_jpeg_of_a_phone(self) -> None:
+        data = encode(picture(), "MPO", save_all=True, append_images=[picture(seed=1)])
+        assert distance(decode(data), as_tensor(Image.open(io.BytesIO(data)))) <= 1
+
+    def test_path_string_and_bytes_give_the_same(self, tmp_path: Path) -> None:
+        file = tmp_path / "zelle größe.jpg"
+        file.write_bytes(encode(picture(), "JPEG"))
+        assert torch.equal(decode(file), decode(str(file)))
+        assert torch.equal(decode(file), decode(file.read_bytes()))
+
+    def test_the_suffix_does_not_matter(self, tmp_path: Path) -> None:
+        file = tmp_path / "really_a_png.jpg"
+        file.write_bytes(encode(picture(), "PNG"))
+        assert torch.equal(decode(file), as_tensor(picture()))
+
+    def test_bytes_after_the_image_are_ignored(self) -> None:
+        data = encode(picture(), "JPEG")
+        assert torch.equal(decode(data + b"trailing notes"), decode(data))
+
+
+class TestDecodeRefuses:
+    @pytest.mark.filterwarnings("ignore:.*:UserWarning")  # Pillow's remarks on cut-off EXIF
+    @pytest.mark.parametrize(
+        ("file_format", "options"),
+        [
+            ("JPEG", {}),
+            ("JPEG", {"progressive": True}),
+            ("PNG", {}),
+            ("BMP", {}),
+            ("GIF", {}),
+            ("TIFF", {}),
+            ("TIFF", {"compression": "tiff_lzw"}),
+            ("WEBP", {}),
+        ],
+    )
+    def test_truncated_anywhere_never_gives_other_pixels(
+        self, file_format: str, options: dict[str, object]
+    ) -> None:
+        data = encode(picture(16, 24), file_format, **options)
+        whole = decode(data)
+        refused = 0
+        for length in range(0, len(data), max(1, len(data) // 150)):
+            try:
+                pixels = decode(data[:length])
+            except ImageError:
+                refused += 1
+            else:  # only the end marker is missing
+                assert length > 0.9 * len(data)
+                assert torch.equal(pixels, whole)
+        assert refused >= 50
+
+    def test_truncated_cmyk_jpeg(self) -> None:
+        data = encode(picture().convert("CMYK"), "JPEG")
+        with pytest.raises(ImageError, match="truncated"):
+            decode(data[: len(data) // 2 + 150])
+
+    def test_jpeg_whose_download_left_zeros_at_the_end(self) -> None:
+        data = encode(picture(), "JPEG")
+        cut = len(data) * 4 // 5
+        with pytest.raises(ImageError):
+            decode(data[:cut] + bytes(len(data) - cut))
+
+    @pytest.mark.parametrize(
+        ("content", "cause"),
+        [
+            (b"", r"is empty \(0 bytes\)"),
+            (b"\0\0\0\1Bud1" + bytes(500), "is not an image or has a damaged header"),
+            (b"\n<!DOCTYPE html><html><body>404</body></html>", "is not an image but a web page"),
+            (b"%PDF-1.7 ...", "is not an image but a PDF"),
+            (b"PK\x03\x04" + bytes(100), "is not an image but a ZIP archive"),
+            (b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
+            (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "is not an image"),  # never Ghostscript
+            (b"\xff\xd8\xff\xe0" + bytes(200), "is not an image|cannot be decoded"),
+        ],
+    )
+    def test_the_message_names_file_and_cause(self, tmp_path: Path, content: bytes, cause: str) -> None:
+        file = tmp_path / "cell_17.jpg"
+        file.write_bytes(content)
+        with pytest.raises(ImageError, match=cause) as caught:
+            decode(file)
+        assert str(file) in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+    def test_truncated_file_is_named(self, tmp_path: Path) -> None:
+        file = tmp_path / "half.jpg"
+        data = encode(picture(), "JPEG")
+        file.write_bytes(data[: len(data) - 40])
+        with pytest.raises(ImageError, match=r"half\.jpg cannot be decoded \(image file is truncated"):
+            decode(file)
+
+    def test_missing_folder_pipe_and_impossible_path(self, tmp_path: Path) -> None:
+        with pytest.raises(ImageError, match=r"nowhere\.png does not exist"):
+            decode(tmp_path / "nowhere.png")
+        with pytest.raises(ImageError, match="is a folder"):
+            decode(str(tmp_path))
+        with pytest.raises(ImageError, match="cannot be read"):
+            decode("x" * 5000)
+        if hasattr(os, "mkfifo"):
+            os.mkfifo(tmp_path / "pipe.png")
+            with pytest.raises(ImageError, match="is no file"):
+                decode(tmp_path / "pipe.png")
+
+    def test_decompression_bombs(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        # A header that promises 3.6 thousand million pixels; Pillow itself stops it.
+        bomb = bytearray(encode(Image.new("L", (1, 1)), "PNG"))
+        bomb[16:24] = struct.pack(">II", 60_000, 60_000)
+        bomb[29:33] = struct.pack(">I", zlib.crc32(bomb[12:29]))
+        with pytest.raises(ImageError, match="more than 89 million pixels"):
+            decode(bytes(bomb))
+        monkeypatch.setattr(images, "MAX_PIXELS", 40 * 48 - 1)
+        for file_format in ("JPEG", "PNG"):
+            with pytest.raises(ImageError, match="cut single cells out"):
+                decode(encode(picture(), file_format))
+
+    def test_integer_tiff_without_agreed_range(self) -> None:
+        data = encode(Image.fromarray(np.array([[0, 70_000]], dtype=np.int32)), "TIFF")
+        with pytest.raises(ImageError, match="The given file: Pixels of type int32 have no agreed range"):
+            decode(data)
+
+    def test_every_refusal_is_a_data_error(self) -> None:
+        with pytest.raises(DataError):
+            decode(b"text")
+
+
+class TestToUint8Rgb:
+    def test_layouts_agree(self) -> None:
+        image = picture(20, 30)
+        hwc = np.array(image)
+        expected = as_tensor(image)
+        chw = hwc.transpose(2, 0, 1)
+        for given in (
+            image,
+            hwc,
+            chw,
+            torch.from_numpy(hwc),
+            torch.from_numpy(chw.copy()),
+            hwc[:, ::-1][:, ::-1],
+        ):
+            assert torch.equal(to_uint8_rgb(given), expected)
+
+    @pytest.mark.parametrize("shape", [(20, 30), (20, 30, 1), (1, 20, 30)])
+    def test_grey_layouts(self, shape: tuple[int, ...]) -> None:
+        grey = np.arange(600, dtype=np.uint16).astype(np.uint8).reshape(20, 30)
+        pixels = to_uint8_rgb(grey.reshape(shape))
+        assert pixels.shape == (3, 20, 30)
+        assert all(np.array_equal(channel.numpy(), grey) for channel in pixels)
+
+    def test_rgba_array_lies_over_white(self) -> None:
+        rgba = np.zeros((8, 9, 4), dtype=np.uint8)
+        rgba[..., 3] = 51
+        assert to_uint8_rgb(rgba).unique().tolist() == [204]
+        assert to_uint8_rgb(rgba.astype(np.float32) / 255).unique().tolist() == [204]
+
+    @pytest.mark.parametrize("order", ["<u2", ">u2"])
+    def test_every_sixteen_bit_value(self, order: str) -> None:
+        values = np.arange(65536, dtype=order).reshape(256, 256)
+        expected = np.rint(np.arange(65536) / 257).reshape(256, 256)
+        assert np.array_equal(to_uint8_rgb(values)[0].numpy(), expected)
+
+    @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+    def test_floats_from_zero_to_one(self, dtype: torch.dtype) -> None:
+        values = torch.tensor([[0.0, 0.25, 1.0]], dtype=dtype)
+        assert to_uint8_rgb(values)[2].tolist() == [[0, 64, 255]]
+
+    def test_uint8_through_float_and_back(self) -> None:
+        pixels = as_tensor(picture())
+        assert torch.equal(to_uint8_rgb(pixels.float() / 255), pixels)
+
+    def test_bool(self) -> None:
+        assert to_uint8_rgb(np.array([[True, False]]))[0].tolist() == [[255, 0]]
+        assert to_uint8_rgb(torch.tensor([[True, False]]))[0].tolist() == [[255, 0]]
+
+    def test_uint16_tensor(self) -> None:
+        assert to_uint8_rgb(torch.tensor([[0, 65535]], dtype=torch.uint16))[0].tolist() == [[0, 255]]
+
+    @pytest.mark.parametrize(
+        "mode", ["1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBa", "CMYK", "YCbCr", "HSV"]
+    )
+    def test_pil_modes(self, mode: str) -> None:
+        grey = Image.new("L", (5, 4), 255)
+        assert to_uint8_rgb(grey.convert("RGBA").convert(mode)).unique().tolist() == [255]
+
+    def test_an_opened_file_gives_what_its_path_gives(self) -> None:
+        exif = Image.Exif()
+        exif[0x0112] = 6
+        data = encode(picture(), "JPEG", exif=exif)
+        assert distance(to_uint8_rgb(Image.open(io.BytesIO(data))), decode(data)) <= 1
+
+    def test_the_result_is_a_copy(self) -> None:
+        array = np.zeros((8, 8, 3), dtype=np.uint8)
+        tensor = torch.zeros(3, 8, 8, dtype=torch.uint8)
+        to_uint8_rgb(array)[:] = 7
+        to_uint8_rgb(tensor)[:] = 7
+        assert array.max() == tensor.max() == 0
+
+    def test_tensor_that_needs_gradients(self) -> None:
+        assert to_uint8_rgb(torch.ones(3, 8, 8, requires_grad=True)).unique().tolist() == [255]
+
+    @pytest.mark.parametrize(
+        ("given", "cause"),
+        [
+            (np.full((8, 8), 255.0), "Float pixels must lie in 0-1, these span 255 to 255"),
+            (np.full((8, 8), -0.1), "span -0.1"),
+            (np.array([[0.0, np.nan]]), "Float pixels must lie in 0-1"),
+            (np.array([[0.0, np.inf]]), "Float pixels must lie in 0-1"),
+            (torch.randn(3, 16, 16), "divide by their full range, or pass uint8"),
+            (np.zeros((8, 8), dtype=np.int64), "int64 have no agreed range"),
+            (torch.zeros(3, 8, 8, dtype=torch.int32), "int32 have no agreed range"),
+            (np.zeros((8, 8), dtype=complex), "complex128 have no agreed range"),
+            (Image.new("I", (8, 8)), "int32 have no agreed range"),
+            (np.zeros((3, 8, 3), dtype=np.uint8), "may mean H×W×C or C×H×W"),
+            (np.zeros((8, 8, 2), dtype=np.uint8), r"\(8, 8, 2\) is not H×W"),
+            (np.zeros(8, dtype=np.uint8), r"\(8,\) is not H×W"),
+            (np.zeros((0, 8, 3), dtype=np.uint8), r"\(0, 8, 3\) is not H×W"),
+            (torch.zeros(2, 3, 8, 8, dtype=torch.uint8), "one image of the batch at a time"),
+            ([[0, 1]], "A list is not an image"),
+            ("cell.png", "A str is not an image"),
+            (None, "A NoneType is not an image"),
+        ],
+    )
+    def test_what_it_refuses(self, given: object, cause: str) -> None:
+        with pytest.raises(ImageError, match=cause):
+            to_uint8_rgb(given)  # type: ignore[arg-type]
+
+    def test_a_truncated_file_opened_lazily(self) -> None:
+        data = encode(picture(), "PNG")
+        with pytest.raises(ImageError, match="The PIL image cannot be read"):
+            to_uint8_rgb(Image.open(io.BytesIO(data[: len(data) // 2])))
+
+
+class TestListImages:
+    def test_recursive_sorted_and_without_hidden_files(self, tmp_path: Path) -> None:
+        for name in ("b/2.JPG", "a/1.png", "a/deep/0.tiff", "c.webp"):
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).write_bytes(b"x")
+        for name in ("b/.DS_169665.jpg", "b/._2.JPG", ".cache/3.jpg", "notes.txt", "b/Thumbs.db"):
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).write_bytes(b"x")
+        (tmp_path / "folder.png").mkdir()
+        found = [path.relative_to(tmp_path).as_posix() for path in list_images(tmp_path)]
+        assert found == ["a/1.png", "a/deep/0.tiff", "b/2.JPG", "c.webp"]
+
+    def test_the_folder_itself_may_be_hidden(self, tmp_path: Path) -> None:
+        (tmp_path / ".data").mkdir()
+        (tmp_path / ".data" / "1.png").write_bytes(b"x")
+        assert len(list_images(str(tmp_path / ".data"))) == 1
+
+    def test_refusals(self, tmp_path: Path) -> None:
+        with pytest.raises(DataError, match=r"No such folder: .*nowhere"):
+            list_images(tmp_path / "nowhere")
+        (tmp_path / "a.txt").write_bytes(b"x")
+        with pytest.raises(DataError, match="It is a file, not a folder"):
+            list_images(tmp_path / "a.txt")
+        with pytest.raises(DataError, match=r"No image in .* looked for files ending in \.bmp"):
+            list_images(tmp_path)
+
+
+class TestPreprocess:
+    @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+    @pytest.mark.parametrize("size", [16, 33, 100])
+    def test_resize_agrees_with_pillow(self, interpolation: str, size: int) -> None:
+        image = picture(70, 70)
+        method = Image.Resampling[interpolation.upper()]
+        expected = as_tensor(image.resize((size, size), method))
+        assert distance(Preprocess(size, interpolation=interpolation)(as_tensor(image)), expected) <= 1
+
+    def test_nearest_agrees_with_pillow(self) -> None:
+        image = picture(70, 70)
+        expected = as_tensor(image.resize((32, 32), Image.Resampling.NEAREST))
+        assert torch.equal(Preprocess(32, interpolation="nearest")(as_tensor(image)), expected)
+
+    def test_fine_stripes_turn_grey(self) -> None:
+        stripes = torch.zeros(3, 128, 128, dtype=torch.uint8)
+        stripes[:, :, ::2] = 255
+        shrunk = Preprocess(16)(stripes)[:, :, 2:-2]
+        assert shrunk.min() > 100
+        assert shrunk.max() < 155
+
+    def test_crop_is_centred_and_square(self) -> None:
+        image = torch.zeros(3, 40, 60, dtype=torch.uint8)
+        image[:, 10:30, 20:40] = 200
+        assert Preprocess(20, crop=0.5)(image).unique().tolist() == [200]
+
+    def test_shorter_side_decides(self) -> None:
+        image = torch.arange(60, dtype=torch.uint8).expand(3, 40, 60).contiguous()
+        assert torch.equal(Preprocess(40)(image), image[:, :, 10:50])
+
+    def test_right_size_is_left_alone(self) -> None:
+        image = as_tensor(picture(32, 32))
+        for interpolation in images.INTERPOLATIONS:
+            assert torch.equal(Preprocess(32, interpolation=interpolation)(image), image)
+
+    def test_batch_and_memory_layout(self) -> None:
+        batch = torch.stack([as_tensor(picture(36, 41, seed)) for seed in range(3)])
+        preprocess = Preprocess(20, crop=0.9)
+        result = preprocess(batch)
+        assert result.is_contiguous()
+        assert preprocess(batch[1]).is_contiguous()
+        for one, of_batch in zip(batch, result, strict=True):
+            assert distance(preprocess(one), of_batch) <= 1
+
+    def test_enlarges(self) -> None:
+        assert Preprocess(64)(as_tensor(picture(16, 16))).shape == (3, 64, 64)
+
+    def test_round_trip(self) -> None:
+        preprocess = Preprocess(96, 0.8, "bicubic", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+        assert Preprocess.from_dict(preprocess.to_dict()) == preprocess
+        assert preprocess.to_dict()["mean"] == [0.5, 0.5, 0.5]
+        assert hash(Preprocess(96, mean=[0.5, 0.5, 0.5])) == hash(Preprocess(96, mean=(0.5, 0.5, 0.5)))  # type: ignore[arg-type]
+
+    @pytest.mark.parametrize(
+        ("options", "cause"),
+        [
+            ({"image_size": 15}, "image_size=15"),
+            ({"image_size": 128.0}, "image_size=128.0"),
+            ({"image_size": "128"}, "image_size='128'"),
+            ({"image_size": True}, "image_size=True"),
+            ({"crop": 0}, "crop=0"),
+            ({"crop": 1.01}, "crop=1.01"),
+            ({"crop": float("nan")}, "crop=nan"),
+            ({"crop": "0.5"}, "crop='0.5'"),
+            ({"mean": 0.5}, "mean=0.5"),
+            ({"mean": (0.5, 0.5)}, "mean="),
+            ({"std": (0.5, 0.5, None)}, "std="),
+            ({"std": (0.5, 0.5, 0.0)}, "std=.*above 0"),
+            ({"std": (0.5, 0.5, float("inf"))}, "std="),
+        ],
+    )
+    def test_values_out_of_range(self, options: dict[str, object], cause: str) -> None:
+        with pytest.raises(ConfigError, match=cause):
+            Preprocess.from_dict({"image_size": 64, **options})
+
+    def test_unknown_words(self) -> None:
+        with pytest.raises(UnknownNameError, match="Did you mean 'bilinear'"):
+            Preprocess(64, interpolation="bilinar")
+        with pytest.raises(UnknownNameError, match="Did you mean 'image_size'"):
+            Preprocess.from_dict({"imagesize": 64})
+        with pytest.raises(ConfigError, match="image_size"):
+            Preprocess.from_dict({"crop": 0.9})
+
+    @pytest.mark.parametrize(
+        "image",
+        [
+            torch.zeros(3, 32, 32),
+            torch.zeros(32, 32, dtype=torch.uint8),
+            torch.zeros(32, 32, 3, dtype=torch.uint8),
+            torch.zeros(3, 0, 32, dtype=torch.uint8),
+        ],
+    )
+    def test_wrong_tensors(self, image: torch.Tensor) -> None:
+        with pytest.raises(CellnetError, match="to_uint8_rgb"):
+            Preprocess(32)(image)

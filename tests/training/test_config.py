@@ -1,0 +1,81 @@
+"""TrainConfig: validation and the TOML round trip."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cellnet.errors import ConfigError, UnknownNameError
+from cellnet.training import TrainConfig
+
+
+def test_round_trip_through_toml(tmp_path: Path) -> None:
+    config = TrainConfig(
+        epochs=3, optimizer="sgd", lr=0.05, ema=0.99, class_weights="balanced", patience=2, preload=False
+    )
+    path = tmp_path / "train.toml"
+    path.write_text(config.to_toml())
+    assert TrainConfig.from_toml(path) == config
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("epochs", 0),
+        ("epochs", 1.5),
+        ("epochs", True),
+        ("batch_size", -1),
+        ("lr", 0.0),
+        ("lr", "fast"),
+        ("ema", 1.0),
+        ("label_smoothing", 1.0),
+        ("patience", 0.5),
+        ("seed", -1),
+        ("gradient_clip", 0),
+        ("lr", float("nan")),
+    ],
+)
+def test_values_out_of_range_name_the_option(option: str, value: object) -> None:
+    with pytest.raises(ConfigError, match=rf"{option}=.* out of range; give a"):
+        TrainConfig(**{option: value})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "near"),
+    [
+        ("optimizer", "adm", "adam"),
+        ("schedule", "cosin", "cosine"),
+        ("precision", "fp23", "fp32"),
+        ("monitor", "val_acuracy", "val_accuracy"),
+        ("augmentation", "lite", "light"),
+        ("class_weights", "balance", "balanced"),
+    ],
+)
+def test_unknown_words_show_the_nearest(option: str, value: str, near: str) -> None:
+    with pytest.raises(UnknownNameError, match=f"Did you mean .*{near}"):
+        TrainConfig(**{option: value})  # type: ignore[arg-type]
+
+
+def test_unknown_key_shows_the_nearest(tmp_path: Path) -> None:
+    path = tmp_path / "train.toml"
+    path.write_text("epoch = 3\n")
+    with pytest.raises(UnknownNameError, match="Did you mean 'epochs'"):
+        TrainConfig.from_toml(path)
+
+
+@pytest.mark.parametrize("content", [b"epochs = ", b"\xff\xfe"])
+def test_a_file_that_is_not_toml(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "train.toml"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match="is not TOML"):
+        TrainConfig.from_toml(path)
+
+
+def test_a_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="Cannot read the config"):
+        TrainConfig.from_toml(tmp_path / "none.toml")
+
+
+def test_difference_names_what_changed() -> None:
+    assert TrainConfig().difference(TrainConfig(lr=0.5)) == {"lr": (1e-3, 0.5)}
