@@ -42,9 +42,7 @@ def test_a_failed_download_names_the_weights_and_the_way_out(monkeypatch: pytest
         raise ConnectionError("no route to host\nand more")
 
     monkeypatch.setattr("timm.create_model", fail)
-    with pytest.raises(
-        WeightsError, match=r"'mobilenetv2_100\.ra_in1k'.*no route to host.*weights=FILE"
-    ) as caught:
+    with pytest.raises(WeightsError, match=r"'mobilenetv2_100\.ra_in1k'.*no route to host.*weights=FILE") as caught:
         create_backbone("mobilenet_v2", pretrained=True)
     assert "\n" not in str(caught.value)
 

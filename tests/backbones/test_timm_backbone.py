@@ -49,9 +49,9 @@ def test_a_widening_head_is_replaced_by_the_mean_of_the_maps() -> None:
 def test_maps_are_those_of_timm(name: str) -> None:
     backbone = TimmBackbone(name).eval()
     images = torch.randn(1, 3, 96, 64)
-    maps = backbone.net.forward_intermediates(
-        images, indices=1, norm=True, output_fmt="NCHW", intermediates_only=True
-    )[-1]
+    maps = backbone.net.forward_intermediates(images, indices=1, norm=True, output_fmt="NCHW", intermediates_only=True)[
+        -1
+    ]
     torch.testing.assert_close(backbone.feature_maps(images), maps)
 
 

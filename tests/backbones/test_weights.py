@@ -28,9 +28,7 @@ def write(folder: Path, tensors: dict[str, Tensor]) -> Path:
     return folder / "net.safetensors"
 
 
-def test_all_tensors_are_loaded_and_the_old_classifier_is_reported(
-    tmp_path: Path, tensors: dict[str, Tensor]
-) -> None:
+def test_all_tensors_are_loaded_and_the_old_classifier_is_reported(tmp_path: Path, tensors: dict[str, Tensor]) -> None:
     backbone = create_backbone(NAME, weights=write(tmp_path, tensors))
     report = backbone.weights_report
     assert isinstance(report, WeightsReport)
@@ -38,8 +36,7 @@ def test_all_tensors_are_loaded_and_the_old_classifier_is_reported(
     assert report.unexpected == ("head.fc.bias", "head.fc.weight")
     assert set(report.matched) == set(tensors) - set(report.unexpected)
     assert str(report) == (
-        f"net.safetensors: {len(report.matched)} tensors matched, none missing, "
-        "2 unused (head.fc.bias, head.fc.weight)"
+        f"net.safetensors: {len(report.matched)} tensors matched, none missing, 2 unused (head.fc.bias, head.fc.weight)"
     )
     assert all(torch.equal(value, tensors[key]) for key, value in backbone.net.state_dict().items())
 

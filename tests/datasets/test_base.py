@@ -159,9 +159,7 @@ def test_split_never_parts_groups_or_identical_images(in_memory, on_disk, seed):
 def test_split_of_identical_images_with_two_labels_follows_content_and_groups():
     images = pixels(9)
     images[3] = images[0]
-    dataset = CellDataset(
-        None, [0] * 3 + [1] * 6, SCHEMA, images=images, groups=[None] * 3 + ["a", "a"] + [None] * 4
-    )
+    dataset = CellDataset(None, [0] * 3 + [1] * 6, SCHEMA, images=images, groups=[None] * 3 + ["a", "a"] + [None] * 4)
     for part in dataset.split((0.5, 0.5)):
         assert len({"image_000000", "image_000003", "image_000004"} & set(part.files)) in (0, 3)
 
@@ -257,9 +255,7 @@ def test_works_in_a_data_loader_and_pickles(on_disk):
 
 def test_tensors_and_arrays_that_torch_dislikes():
     array = pixels(3)
-    assert np.array_equal(
-        CellDataset(None, [0], SCHEMA, images=torch.from_numpy(array[:1])).image(0), array[0]
-    )
+    assert np.array_equal(CellDataset(None, [0], SCHEMA, images=torch.from_numpy(array[:1])).image(0), array[0])
     array.setflags(write=False)
     dataset = CellDataset(None, [0, 1, 2], SCHEMA, images=array[::-1])
     assert np.array_equal(dataset.image(0), array[2])

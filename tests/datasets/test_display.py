@@ -19,9 +19,7 @@ def test_summary_counts_every_class(synthetic):
 
 def test_summary_of_groups_and_of_nothing():
     images = np.zeros((3, 3, 16, 16), np.uint8)
-    dataset = CellDataset(
-        None, [0, 0, 0], LabelSchema.from_names(["x"]), images=images, groups=["a", "a", None]
-    )
+    dataset = CellDataset(None, [0, 0, 0], LabelSchema.from_names(["x"]), images=images, groups=["a", "a", None])
     assert dataset.summary().endswith("1 groups hold 2 of the images")
     assert "0.0 %" in dataset.subset([]).summary()
 

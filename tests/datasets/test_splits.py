@@ -17,10 +17,7 @@ def labels_and_units(draw):
     sizes = draw(st.lists(st.lists(st.integers(1, 4), min_size=4, max_size=25), min_size=1, max_size=5))
     targets = [label for label, units in enumerate(sizes) for size in units for _ in range(size)]
     units = [
-        f"{label}/{unit}"
-        for label, units in enumerate(sizes)
-        for unit, size in enumerate(units)
-        for _ in range(size)
+        f"{label}/{unit}" for label, units in enumerate(sizes) for unit, size in enumerate(units) for _ in range(size)
     ]
     order = draw(st.permutations(range(len(targets))))
     return np.array(targets)[order], np.array(units)[order]

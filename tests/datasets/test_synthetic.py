@@ -48,12 +48,8 @@ def test_sizes_differ_as_in_blood():
 
 def test_pixels_carry_the_class_but_do_not_give_it_away():
     train, test = SyntheticCells(20, 32), SyntheticCells(12, 32, seed=1)
-    flat = [
-        torch.nn.functional.avg_pool2d(stack(d).float() / 255, 2).flatten(1).numpy() for d in (train, test)
-    ]
-    accuracy = (
-        LogisticRegression(C=0.1, max_iter=1000).fit(flat[0], train.targets).score(flat[1], test.targets)
-    )
+    flat = [torch.nn.functional.avg_pool2d(stack(d).float() / 255, 2).flatten(1).numpy() for d in (train, test)]
+    accuracy = LogisticRegression(C=0.1, max_iter=1000).fit(flat[0], train.targets).score(flat[1], test.targets)
     assert 0.5 < accuracy < 1
 
 

@@ -23,15 +23,11 @@ def model() -> CellClassifier:
 
 @pytest.fixture
 def images() -> torch.Tensor:
-    return torch.randint(
-        0, 256, (4, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
-    )
+    return torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
 
 @torch.no_grad()
-def test_logits_are_head_of_backbone_of_normalised_images(
-    model: CellClassifier, images: torch.Tensor
-) -> None:
+def test_logits_are_head_of_backbone_of_normalised_images(model: CellClassifier, images: torch.Tensor) -> None:
     model.eval()
     normalised = normalize(images.float() / 255, [0.1, 0.2, 0.3], [0.5, 0.6, 0.7])
     linear = model.head.classify[1]
@@ -42,9 +38,7 @@ def test_logits_are_head_of_backbone_of_normalised_images(
 
 
 @torch.no_grad()
-def test_half_precision_images_are_computed_in_the_models_own(
-    model: CellClassifier, images: torch.Tensor
-) -> None:
+def test_half_precision_images_are_computed_in_the_models_own(model: CellClassifier, images: torch.Tensor) -> None:
     assert model.eval()((images / 255).half()).dtype == torch.float32
 
 

@@ -27,9 +27,7 @@ def branches() -> tuple[CellClassifier, CellClassifier]:
 
 @pytest.fixture
 def images() -> Tensor:
-    return torch.randint(
-        0, 256, (4, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
-    )
+    return torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
 
 @torch.no_grad()

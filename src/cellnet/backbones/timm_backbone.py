@@ -92,7 +92,7 @@ class TimmBackbone(Backbone):
             tokens = raw[:, getattr(self.net, "num_prefix_tokens", 0) :].transpose(1, 2)
             height = round((tokens.shape[2] * images.shape[2] / images.shape[3]) ** 0.5)
             width = tokens.shape[2] // max(height, 1)
-            if height * width == tokens.shape[2]:
+            if height * width == tokens.shape[2] > 1:  # a lone token is the summary of the image, not a map
                 return tokens.reshape(*tokens.shape[:2], height, width)
         raise ConfigError(
             f"The features of {self.name} form no map; choose a network that keeps the grid of the image, "

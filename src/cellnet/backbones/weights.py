@@ -128,9 +128,7 @@ def _check(path: Path, key: str, given: Tensor, wanted: Tensor) -> None:
             "give a file of floating-point weights (float16 is enough)."
         )
     if not bool(torch.isfinite(given).all()):
-        raise WeightsError(
-            f"{path} holds NaN or infinite numbers in {key}; give a checkpoint from before that."
-        )
+        raise WeightsError(f"{path} holds NaN or infinite numbers in {key}; give a checkpoint from before that.")
 
 
 def _shape(tensor: Tensor) -> str:

@@ -56,13 +56,9 @@ def load_dataset(
         check_name(f"option of the data set {name!r}", option, parameters.keys() - {"root", "exclude"})
     if "root" not in parameters:
         if root is not None:
-            raise ConfigError(
-                f"The data set {name!r} is not read from disk; leave out root={os.fspath(root)!r}."
-            )
+            raise ConfigError(f"The data set {name!r} is not read from disk; leave out root={os.fspath(root)!r}.")
         return make(**options).exclude(exclude)
     if root is None and parameters["root"].default is inspect.Parameter.empty:
         source = f" The data are at {kind.card.source}." if kind.card and kind.card.source else ""
-        raise ConfigError(
-            f"The data set {name!r} is read from disk; give root=FOLDER (--root FOLDER).{source}"
-        )
+        raise ConfigError(f"The data set {name!r} is read from disk; give root=FOLDER (--root FOLDER).{source}")
     return make(root, **options).exclude(exclude)

@@ -6,7 +6,7 @@ import copy
 import hashlib
 import operator
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -78,7 +78,9 @@ class CellDataset(Dataset[tuple[Any, int]]):
     ) -> None:
         self.labels = labels
         self.targets = columns.check_targets(targets, labels)
-        self._hold(None if images is None else columns.check_images(images))
+        # All choices of images in memory share one array and hold rows of it: ten folds need no more than one.
+        self._images = None if images is None else columns.check_images(images)
+        self._rows = np.arange(len(self.targets))
         if files is not None:
             self.files = [os.fspath(file) for file in files]
         elif self._images is not None:
@@ -106,6 +108,9 @@ class CellDataset(Dataset[tuple[Any, int]]):
         image: Any = self.image(index)
         return image if self.transform is None else self.transform(image), int(self.targets[index])
 
+    def __iter__(self) -> Iterator[tuple[Any, int]]:
+        return (self[index] for index in range(len(self)))
+
     def __repr__(self) -> str:
         part = f", part {self.part!r}" if self.part else ""
         return f"{type(self).__name__}({len(self)} images, {len(self.labels)} classes{part})"
@@ -120,7 +125,7 @@ class CellDataset(Dataset[tuple[Any, int]]):
         row = operator.index(index)
         if not -len(self) <= row < len(self):
             raise IndexError(f"There is no image {row}: the data set has {len(self)} images.")
-        if self._images is not None and self._rows is not None:
+        if self._images is not None:
             return self._images[self._rows[row]].clone()  # a transform may write into its argument
         return decode(self.files[row])
 
@@ -143,8 +148,8 @@ class CellDataset(Dataset[tuple[Any, int]]):
     def split(self, fractions: Iterable[float] = (0.7, 0.1, 0.2), seed: int = 0) -> tuple[Self, ...]:
         """Divide into ``(train, val, test)``, or into ``(train, test)`` if two fractions are given.
 
-        Each part has the same class proportions. Identical images are never apart, nor are images of one
-        group; see `cellnet.datasets.splits.stratified`. Reads all files once, to compare their contents.
+        Each part has the same class proportions. Identical images are never apart, nor are images of one group;
+        see `cellnet.datasets.splits.stratified`. Reads all files once, to compare their contents.
 
         Args:
             fractions: Two or three shares, above 0, with sum 1.
@@ -179,9 +184,8 @@ class CellDataset(Dataset[tuple[Any, int]]):
         """Without the images that ``files`` names, for instance those that a model is to be shown on later.
 
         Args:
-            files: An image goes if it has the same bytes as one of these, or the same class folder and name
-                (the same name, where one is given without folder). Upper and lower case are alike. The files
-                need not exist.
+            files: An image goes if it has the same bytes as one of these, or the same class folder and name (the
+                same name, where one is given without folder), in upper or lower case. They need not exist.
         """
         remaining = copy.copy(self)
         remaining._drop(files)
@@ -199,9 +203,7 @@ class CellDataset(Dataset[tuple[Any, int]]):
         Raises:
             LabelError: No class has a counterpart in ``target``.
         """
-        new_labels = np.array(
-            [-1 if i is None else i for i in harmonise(self.labels, target).indices], np.int64
-        )
+        new_labels = np.array([-1 if i is None else i for i in harmonise(self.labels, target).indices], np.int64)
         changed = self.subset(new_labels[self.targets] >= 0)
         changed.targets = new_labels[changed.targets]
         changed.labels = target
@@ -219,8 +221,7 @@ class CellDataset(Dataset[tuple[Any, int]]):
         Raises:
             ImageError: A file cannot be read; the message names it.
         """
-        size = preprocess.image_size
-        images = torch.empty((len(self), 3, size, size), dtype=torch.uint8)
+        images = torch.empty((len(self), 3, *[preprocess.image_size] * 2), dtype=torch.uint8)
 
         def load(row: int) -> None:
             images[row] = preprocess(self.image(row))
@@ -231,7 +232,7 @@ class CellDataset(Dataset[tuple[Any, int]]):
             done = pool.map(load, range(len(self)))
             for _ in display.track(done, len(self), "Loading images") if progress else done:
                 pass
-        loaded._hold(images)
+        loaded._images, loaded._rows = images, np.arange(len(images))
         return loaded
 
     def content_hashes(self) -> list[str]:
@@ -278,11 +279,6 @@ class CellDataset(Dataset[tuple[Any, int]]):
             DataError: There is nothing to show.
         """
         return display.plot(self, path, per_class)
-
-    def _hold(self, images: Tensor | None) -> None:
-        # All choices of images share one array and hold rows of it: ten folds take the memory of one.
-        self._images = images
-        self._rows = None if images is None else np.arange(len(images))
 
     def _keep(self, rows: NDArray[np.int64]) -> None:
         for name in self._columns:

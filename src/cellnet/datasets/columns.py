@@ -72,8 +72,7 @@ def check_indices(indices: ArrayLike, size: int) -> NDArray[np.int64]:
         return np.zeros(0, np.int64)
     if rows.ndim != 1 or rows.dtype.kind not in "iu":
         raise DataError(
-            f"Cannot choose images by {rows.dtype} of shape {rows.shape}; "
-            f"give a list of integers, or {size} booleans."
+            f"Cannot choose images by {rows.dtype} of shape {rows.shape}; give a list of integers, or {size} booleans."
         )
     if not (-size <= rows.min() and rows.max() < size):
         raise DataError(

@@ -44,14 +44,10 @@ def plot(dataset: CellDataset, path: str | os.PathLike[str] | None = None, per_c
     """A contact sheet with one row a class, see `CellDataset.plot`."""
     from matplotlib.figure import Figure  # no pyplot: it keeps every figure, and may open a window
 
-    rows = [
-        (name, np.flatnonzero(dataset.targets == label)) for label, name in enumerate(dataset.labels.names)
-    ]
+    rows = [(name, np.flatnonzero(dataset.targets == label)) for label, name in enumerate(dataset.labels.names)]
     rows = [(name, members) for name, members in rows if len(members)]
     if not rows or per_class < 1:
-        raise DataError(
-            f"Nothing to show: {len(dataset)} images, per_class={per_class}; both must be above 0."
-        )
+        raise DataError(f"Nothing to show: {len(dataset)} images, per_class={per_class}; both must be above 0.")
     figure = Figure(figsize=(1.5 * per_class + 1.2, 1.5 * len(rows) + 0.4), layout="constrained")
     figure.suptitle(title(dataset))
     axes = figure.subplots(len(rows), per_class, squeeze=False)
@@ -61,16 +57,12 @@ def plot(dataset: CellDataset, path: str | os.PathLike[str] | None = None, per_c
             axis.set(xticks=[], yticks=[])
             axis.spines[:].set_visible(False)
         count = min(per_class, len(members))
-        for axis, place in zip(
-            line, np.linspace(0, len(members) - 1, count).round().astype(int), strict=False
-        ):
+        for axis, place in zip(line, np.linspace(0, len(members) - 1, count).round().astype(int), strict=False):
             axis.imshow(dataset.image(members[place]).permute(1, 2, 0).numpy())
     if path is not None:
         formats = figure.canvas.get_supported_filetypes()
         if Path(path).suffix[1:].lower() not in formats:
-            raise ConfigError(
-                f"Cannot draw into {os.fspath(path)!r}; use a name that ends in .png, .pdf or .svg."
-            )
+            raise ConfigError(f"Cannot draw into {os.fspath(path)!r}; use a name that ends in .png, .pdf or .svg.")
         with atomic_path(path) as temporary:
             figure.savefig(temporary)
     return figure

@@ -88,9 +88,7 @@ def subfolders(folder: Path) -> list[Path]:
     try:
         entries = sorted(folder.iterdir())
     except OSError as error:
-        raise DataError(
-            f"Cannot read the folder {folder}: {error.strerror}; check its permissions."
-        ) from error
+        raise DataError(f"Cannot read the folder {folder}: {error.strerror}; check its permissions.") from error
     return [path for path in entries if path.name != "__MACOSX" and path.name[0] != "." and path.is_dir()]
 
 

@@ -136,8 +136,7 @@ def _checked_fractions(fractions: Iterable[float]) -> NDArray[np.float64]:
         raise ConfigError(f"The fractions ({text}) must all be above 0; give shares such as (0.7, 0.1, 0.2).")
     if not math.isclose(shares.sum(), 1, abs_tol=1e-6):
         raise ConfigError(
-            f"The fractions ({text}) add up to {shares.sum():g} instead of 1; "
-            "give shares such as (0.7, 0.1, 0.2)."
+            f"The fractions ({text}) add up to {shares.sum():g} instead of 1; give shares such as (0.7, 0.1, 0.2)."
         )
     return shares
 

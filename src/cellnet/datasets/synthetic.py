@@ -167,9 +167,7 @@ def _draw(look: _Look, size: int, rng: Generator) -> NDArray[np.uint8]:
     def mask(balls: Array, scale: float) -> Array:
         return edge(depth(place(balls, radius, centre), axis, scale), blur)
 
-    density = drawing.optical_density(_RED_CELL)[:, None, None] * drawing.red_cells(
-        rng, axis, centre, radius, blur
-    )
+    density = drawing.optical_density(_RED_CELL)[:, None, None] * drawing.red_cells(rng, axis, centre, radius, blur)
 
     inside = depth(place(_disc(rng, 1, 0), radius, centre), axis, radius)
     cell = edge(inside + np.float32(look.lumps * radius) * noise(rng, size, 5), blur)

@@ -44,9 +44,7 @@ def _check(probabilities: ArrayLike, targets: ArrayLike) -> tuple[NDArray[np.flo
             f"There are {values.shape} numbers for {labels.shape} targets; give an N×C array and N labels."
         )
     if labels.size and not 0 <= labels.min() <= labels.max() < values.shape[1]:
-        raise LabelError(
-            f"Targets run from {labels.min()} to {labels.max()}, but there are {values.shape[1]} classes."
-        )
+        raise LabelError(f"Targets run from {labels.min()} to {labels.max()}, but there are {values.shape[1]} classes.")
     return values, labels
 
 
@@ -89,9 +87,7 @@ def bin_of(confidence: NDArray[np.float64], bins: int = NUM_BINS) -> NDArray[np.
     return np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
 
 
-def reliability_bins(
-    probabilities: ArrayLike, targets: ArrayLike, *, bins: int = NUM_BINS
-) -> list[ReliabilityBin]:
+def reliability_bins(probabilities: ArrayLike, targets: ArrayLike, *, bins: int = NUM_BINS) -> list[ReliabilityBin]:
     """Confidence and accuracy of the images, in bins of equal width of the highest probability.
 
     Args:
@@ -116,9 +112,7 @@ def reliability_bins(
     ]
 
 
-def expected_calibration_error(
-    probabilities: ArrayLike, targets: ArrayLike, *, bins: int = NUM_BINS
-) -> float:
+def expected_calibration_error(probabilities: ArrayLike, targets: ArrayLike, *, bins: int = NUM_BINS) -> float:
     """Mean distance between confidence and accuracy over the bins, weighted by their images, 0 to 1.
 
     Args:
@@ -192,8 +186,7 @@ def estimate_calibration_error(
     confidence = values.max(1)
     bins, generator = bin_of(confidence), np.random.default_rng(seed)
     by_chance = [
-        np.abs(np.bincount(bins, weights=confidence - (generator.random(len(bins)) < confidence))).sum()
-        / len(bins)
+        np.abs(np.bincount(bins, weights=confidence - (generator.random(len(bins)) < confidence))).sum() / len(bins)
         for _ in range(draws)
     ]
     consistent = value <= np.quantile(by_chance, TAILS[1])

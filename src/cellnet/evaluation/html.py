@@ -68,7 +68,7 @@ def render(report: Report) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"percent": percent, "certainty": certainty}
+    environment.filters |= {"percent": percent, "certainty": certainty, "shorten": text.shorten}
     environment.globals["spread"] = _spread
     shown = [e for f in report.per_class.values() for e in (f["recall"], f["precision"])]
     return environment.get_template("report.html.j2").render(
@@ -199,7 +199,7 @@ def _svg(figure: Figure) -> Markup:
     drawing = re.sub(r"<metadata>.*?</metadata>", "", drawing, flags=re.DOTALL)
     drawing = re.sub(r' xmlns(:\w+)?="[^"]*"', "", drawing)
     # Two plots in one page must not share names; only those that are hashes of content are pointed to.
-    drawing = re.sub(r' id="[a-zA-Z]+\w*_\d+"', "", drawing)
+    drawing = re.sub(r' id="[\w.]+_\d+"', "", drawing)
     drawing = re.sub(r"font: [^;\"]*?(\d+)px [^;\"]*", r"font-size: \1px; font-family: inherit", drawing)
     for colour, name in _COLOURS.items():
         drawing = drawing.replace(colour, name)

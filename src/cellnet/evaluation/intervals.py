@@ -166,9 +166,7 @@ def bootstrap(
     return Estimate(value, min(value, float(low)), max(value, float(high)))
 
 
-def resampled_means(
-    values: ArrayLike, prior: ArrayLike, *, draws: int = 1000, seed: int = 0
-) -> NDArray[np.float64]:
+def resampled_means(values: ArrayLike, prior: ArrayLike, *, draws: int = 1000, seed: int = 0) -> NDArray[np.float64]:
     """Means of columns over images, as they might be with other images: a Bayesian bootstrap.
 
     Args:
@@ -204,7 +202,7 @@ def bootstrap_mean(values: ArrayLike, prior: ArrayLike, *, draws: int = 1000, se
     Example:
         >>> brier = [0.02] * 40
         >>> print(f"{bootstrap_mean(brier, prior=[0.02, 1.7]):.2f}")
-        0.02 [0.02–0.12]
+        0.02 [0.02–0.11]
     """
     table, pseudo = np.asarray(values, np.float64)[:, None], np.asarray(prior, np.float64)[:, None]
     value = float(table.mean())

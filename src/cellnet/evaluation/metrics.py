@@ -38,9 +38,7 @@ def confusion_matrix(targets: ArrayLike, labels: ArrayLike, num_classes: int) ->
     """
     true, predicted = np.asarray(targets, np.int64), np.asarray(labels, np.int64)
     if true.shape != predicted.shape or true.ndim != 1:
-        raise LabelError(
-            f"targets and labels have the shapes {true.shape} and {predicted.shape}; give each image one."
-        )
+        raise LabelError(f"targets and labels have the shapes {true.shape} and {predicted.shape}; give each image one.")
     both = np.concatenate([true, predicted])
     if both.size and not 0 <= both.min() <= both.max() < num_classes:
         raise LabelError(

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from cellnet.evaluation.calibration import ReliabilityBin
 from cellnet.evaluation.intervals import wilson
+from cellnet.evaluation.text import shorten
 
 if TYPE_CHECKING:
     from cellnet.evaluation.figures import ClassFigures
@@ -76,9 +77,10 @@ def confusion_matrix(confusion: ArrayLike, names: Sequence[str]) -> Figure:
         if count:
             colour = "white" if depth[i, j] > 0.6 else INK
             axes.text(j, i, f"{count:,}", ha="center", va="center", color=colour, fontsize=9)
-    axes.set_xticks(range(len(names)), names, rotation=40, ha="right", rotation_mode="anchor",
-                    parse_math=False)  # fmt: skip
-    axes.set_yticks(range(len(names)), names, parse_math=False)
+    labels = [shorten(name) for name in names]
+    axes.set_yticks(range(len(names)), labels, parse_math=False)
+    axes.set_xticks(range(len(names)), labels, parse_math=False)
+    axes.tick_params(axis="x", labelrotation=90)
     axes.set_xticks(np.arange(len(names) - 1) + 0.5, minor=True)
     axes.set_yticks(np.arange(len(names) - 1) + 0.5, minor=True)
     axes.grid(which="minor", color=RULE, linewidth=0.6)
@@ -102,7 +104,7 @@ def per_class_intervals(per_class: Mapping[str, ClassFigures]) -> Figure:
         ("F1", [per_class[name]["f1"] for name in names]),
     ]
     start = axis_start([estimate.low for _, column in columns for estimate in column])
-    panels = figure.subplots(1, 3, sharey=True)
+    panels = figure.subplots(1, 3, sharey=True, gridspec_kw={"wspace": 0.08})
     for axes, (title, column) in zip(panels, columns, strict=True):
         for row, estimate in enumerate(column):
             axes.plot([estimate.low, estimate.high], [row, row], color=RIGHT, linewidth=2, alpha=0.55)
@@ -110,12 +112,13 @@ def per_class_intervals(per_class: Mapping[str, ClassFigures]) -> Figure:
         _clean(axes, "", "")
         axes.set_title(title, color=INK, fontsize=10, loc="left")
         axes.set_xlim(start, 1.0 + (1 - start) * 0.02)
-        axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        ticks = np.linspace(start, 1, 3)
+        axes.set_xticks(ticks, [f"{100 * tick:g}%" for tick in ticks])
         axes.grid(axis="x", color=RULE, linewidth=0.6)
         axes.tick_params(axis="y", length=0, labelcolor=INK)
         axes.spines["left"].set_visible(False)
-    panels[0].set_yticks(range(len(names)), [f"{name}  ({per_class[name]['n']:,})" for name in names],
-                         parse_math=False)  # fmt: skip
+    labels = [f"{shorten(name)}  ({per_class[name]['n']:,})" for name in names]
+    panels[0].set_yticks(range(len(names)), labels, parse_math=False)
     panels[0].set_ylim(len(names) - 0.5, -0.5)
     return figure
 
@@ -164,8 +167,8 @@ def training_curves(history: Sequence[Mapping[str, float]]) -> Figure:
         if all(column in row for row in history):
             values = [float(row[column]) for row in history]
             # A single epoch has no line, only its point.
-            axes.plot(epochs, values, color=colour, label=label, linewidth=1.8,
-                      marker="o" if len(values) < 15 else "", markersize=3.5)  # fmt: skip
+            style = "o-" if len(values) < 15 else "-"
+            axes.plot(epochs, values, style, color=colour, label=label, markersize=3.5)
 
     draw(left, "train_loss", "training", MUTED)
     draw(left, "val_loss", "validation", RIGHT)

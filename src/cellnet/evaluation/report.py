@@ -98,7 +98,7 @@ class Report:
             images: See `Report`.
 
         Raises:
-            DataError: No targets, no readable image, or a readable one without probabilities.
+            DataError: No targets, or no readable image.
         """
         rows = np.flatnonzero(predictions.readable)
         targets = _targets(predictions)[rows]
@@ -108,12 +108,6 @@ class Report:
                 "the errors of the predictions say why."
             )
         probabilities = predictions.probabilities[rows]
-        blank = rows[~np.isfinite(probabilities).all(1)]
-        if len(blank):
-            raise DataError(
-                f"{predictions.files[blank[0]]} has no error, but its probabilities are not numbers; "
-                "correct the row or give it an error."
-            )
         called = probabilities.argmax(1)
         confusion = confusion_matrix(targets, called, len(predictions.schema))
         accepted = ~predictions.abstain[rows]
@@ -160,9 +154,7 @@ class Report:
         """The ``k`` most frequent mistakes: (true class, predicted class, number of images)."""
         names = self.schema.names
         pairs = [
-            (names[i], names[j], int(count))
-            for (i, j), count in np.ndenumerate(self.confusion)
-            if i != j and count
+            (names[i], names[j], int(count)) for (i, j), count in np.ndenumerate(self.confusion) if i != j and count
         ]
         return sorted(pairs, key=lambda pair: -pair[2])[:k]
 
@@ -222,8 +214,7 @@ class Report:
             },
             "metrics": {name: _plain(estimate) for name, estimate in self.metrics.items()},
             "per_class": {
-                name: {key: _plain(value) for key, value in figures.items()}
-                for name, figures in self.per_class.items()
+                name: {key: _plain(value) for key, value in figures.items()} for name, figures in self.per_class.items()
             },
             "confusion": self.confusion.tolist(),
             "reliability": [_plain(b) for b in self.reliability()],

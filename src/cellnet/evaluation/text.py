@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from cellnet.evaluation.report import Report
 
 WIDTH = 100
-NAME_WIDTH = 24
+NAME_WIDTH = 20
 
 # (label, name in Report.metrics, format): two a line.
 _TOTALS = (
@@ -22,13 +22,24 @@ _TOTALS = (
 )
 
 
+def shorten(name: str, width: int = NAME_WIDTH) -> str:
+    """A name that takes at most ``width`` characters.
+
+    Example:
+        >>> shorten("segmented neutrophil granulocyte")
+        'segmented neutrophi…'
+    """
+    return name if len(name) <= width else name[: width - 1] + "…"
+
+
 def headline(report: Report) -> str:
     """Data set, part and number of images, e.g. ``"PBC · test part · 3,418 images"``."""
     unreadable = len(report.unreadable)
     words = (
         report.dataset,
         f"{report.part} part" if report.part else "",
-        f"{report.n:,} images" + (f", {unreadable:,} more unreadable" if unreadable else ""),
+        f"{report.n:,} image{'s' if report.n != 1 else ''}"
+        + (f", {unreadable:,} more unreadable" if unreadable else ""),
     )
     return " · ".join(word for word in words if word)
 
@@ -52,16 +63,13 @@ def _wrap(words: str) -> list[str]:
 
 
 def _class_table(report: Report) -> list[str]:
-    names = {name: textwrap.shorten(name, NAME_WIDTH, placeholder="…") for name in report.per_class}
-    width = max(5, *(len(name) for name in names.values()))
-    header = f"{'class':<{width}}{'n':>8}" + "".join(
-        f"   {title:<21}" for title in ("precision", "recall", "F1")
-    )
+    width = max(5, *(len(shorten(name)) for name in report.per_class))
+    header = f"{'class':<{width}}{'n':>8}" + "".join(f"   {title:<21}" for title in ("precision", "recall", "F1"))
     rule = "─" * (width + 8 + 3 * 24)
     lines = [header.rstrip(), rule]
     for name, figures in report.per_class.items():
         cells = "".join(_cell(figures[key]) for key in ("precision", "recall", "f1"))
-        lines.append(f"{names[name]:<{width}}{figures['n']:>8,}{cells}".rstrip())
+        lines.append(f"{shorten(name):<{width}}{figures['n']:>8,}{cells}".rstrip())
     return [*lines, rule]
 
 

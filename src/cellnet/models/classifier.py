@@ -59,8 +59,7 @@ class CellClassifier(ModelVerbs, nn.Module):
         own = (preprocess.mean, preprocess.std)
         if isinstance(backbone, CompositeBackbone) and own != (backbone.mean, backbone.std):
             raise ConfigError(
-                f"{backbone.name!r} normalises for each of its branches; leave out mean={own[0]} "
-                f"and std={own[1]}."
+                f"{backbone.name!r} normalises for each of its branches; leave out mean={own[0]} and std={own[1]}."
             )
         self.backbone = backbone
         self.labels = labels
@@ -96,9 +95,7 @@ class CellClassifier(ModelVerbs, nn.Module):
                 "use images[None] for one image, model.predict(...) for everything else."
             )
         if images.dtype != torch.uint8 and not images.is_floating_point():
-            raise DataError(
-                f"Images of {images.dtype} have no agreed range; give uint8 (0-255) or float (0-1)."
-            )
+            raise DataError(f"Images of {images.dtype} have no agreed range; give uint8 (0-255) or float (0-1).")
         features: Tensor = self.backbone(self.normalise(images))
         return features
 

@@ -88,6 +88,7 @@ def from_architecture(architecture: dict[str, Any]) -> CellClassifier:
     Raises:
         ConfigError: The dictionary has not the form that ``architecture`` gives.
         UnknownNameError: A backbone or head that this version does not know.
+        LabelError: The labels are not a schema.
 
     Example:
         >>> model = create_model("cnn", image_size=32, dropout=0.5)
@@ -123,6 +124,4 @@ def _assemble(
         return HybridInceptionXception(backbone, labels, preprocess, fusion)
     if not isinstance(backbone, CompositeBackbone):
         backbone.mean, backbone.std = preprocess.mean, preprocess.std
-    return CellClassifier(
-        backbone, labels, preprocess, HEADS[kind](backbone.num_features, len(labels), **options)
-    )
+    return CellClassifier(backbone, labels, preprocess, HEADS[kind](backbone.num_features, len(labels), **options))

@@ -48,10 +48,14 @@ class HistoryCSV(Callback):
 
 
 class ProgressBar(Callback):
-    """Bar of the epoch with throughput and time left for the run, and a line per epoch; on standard error."""
+    """Bar of the run with throughput and time left, and a line per epoch; on standard error.
 
-    def __init__(self, console: Console | None = None) -> None:
+    Where that is not a terminal, as in a log file, a line each ``log_every`` seconds takes the bar's place.
+    """
+
+    def __init__(self, console: Console | None = None, log_every: float = 60.0) -> None:
         self.console = console or Console(stderr=True)
+        self.log_every = log_every
         self.progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -63,14 +67,15 @@ class ProgressBar(Callback):
         )
         self._task: TaskID | None = None
         self._images = 0
-        self._start = 0.0
+        self._start = self._logged = 0.0
         self._epochs = 0
 
     def on_fit_start(self, epochs: int, steps_per_epoch: int, first_epoch: int) -> None:
         """Show the bar of the whole run."""
         self._epochs = epochs
-        self._start = time.perf_counter()
-        self.progress.start()
+        self._start = self._logged = time.perf_counter()
+        if self.console.is_terminal:
+            self.progress.start()
         self._task = self.progress.add_task(
             "training", total=epochs * steps_per_epoch, completed=first_epoch * steps_per_epoch, rate=0.0
         )
@@ -78,10 +83,19 @@ class ProgressBar(Callback):
     def on_step(self, epoch: int, images: int) -> None:
         """Advance the bar."""
         self._images += images
-        if self._task is not None:
-            rate = self._images / max(time.perf_counter() - self._start, 1e-9)
-            self.progress.update(
-                self._task, advance=1, rate=rate, description=f"epoch {epoch + 1}/{self._epochs}"
+        if self._task is None:
+            return
+        now = time.perf_counter()
+        rate = self._images / max(now - self._start, 1e-9)
+        self.progress.update(self._task, advance=1, rate=rate, description=f"epoch {epoch + 1}/{self._epochs}")
+        if not self.console.is_terminal and now - self._logged >= self.log_every:
+            self._logged = now
+            task = self.progress.tasks[self._task]
+            left = (task.total or 0) - task.completed
+            self.console.print(
+                f"epoch {epoch + 1}/{self._epochs}  step {task.completed:.0f} of {task.total:.0f}  "
+                f"{rate:.0f} images/s  {left * images / rate / 60:.0f} min left",
+                highlight=False,
             )
 
     def on_epoch_end(self, row: Row, history: list[Row], improved: bool) -> None:

@@ -19,6 +19,9 @@ PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 MONITORS = {"val_loss": -1, "val_accuracy": +1, "val_macro_f1": +1}
 """What can choose the best epoch, with the sign of better."""
 
+INDIFFERENT = frozenset({"workers", "preload"})
+"""Options that change the speed of a run and nothing of its result."""
+
 
 @dataclass(frozen=True)
 class TrainConfig:
@@ -155,6 +158,6 @@ class TrainConfig:
         return cls.from_dict(values)
 
     def difference(self, other: TrainConfig) -> dict[str, tuple[Any, Any]]:
-        """Options in which two configs differ: name -> (this one's value, the other's)."""
+        """Options in which two configs differ, but for speed: name -> (this one's value, the other's)."""
         mine, theirs = self.to_dict(), other.to_dict()
-        return {k: (mine[k], theirs[k]) for k in mine if mine[k] != theirs[k]}
+        return {k: (mine[k], theirs[k]) for k in mine if mine[k] != theirs[k] and k not in INDIFFERENT}

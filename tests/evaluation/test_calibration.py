@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.optimize import minimize_scalar
+from scipy.special import log_softmax, softmax
+from sklearn.metrics import log_loss
+
+from cellnet.errors import LabelError
+from cellnet.evaluation import calibration
+
+
+def case(n: int = 600, classes: int = 4, seed: int = 0, sharpness: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
+    """Logits and targets drawn from their softmax, then made too sharp by a factor."""
+    rng = np.random.default_rng(seed)
+    logits = rng.normal(0, 2.5, (n, classes))
+    targets = (logits + rng.gumbel(size=logits.shape)).argmax(1)  # a draw from the softmax
+    return logits * sharpness, targets
+
+
+def test_negative_log_likelihood_equals_scikit_learns() -> None:
+    logits, targets = case()
+    probabilities = softmax(logits, 1)
+    ours = calibration.negative_log_likelihoods(probabilities, targets).mean()
+    assert ours == pytest.approx(log_loss(targets, probabilities, labels=range(4)), abs=1e-12)
+
+
+def test_a_probability_of_zero_is_not_infinitely_bad() -> None:
+    assert calibration.negative_log_likelihoods([[1.0, 0.0]], [1])[0] == pytest.approx(15.94, abs=0.01)
+
+
+def test_brier_score_is_the_squared_distance_to_the_one_hot_target() -> None:
+    logits, targets = case()
+    probabilities = softmax(logits, 1)
+    expected = ((probabilities - np.eye(4)[targets]) ** 2).sum(1)
+    np.testing.assert_allclose(calibration.brier_scores(probabilities, targets), expected, atol=1e-12)
+
+
+def test_calibration_error_worked_by_hand() -> None:
+    # Bin (0.4, 0.6]: two images, sure to 0.5 and 0.6, one right. Bin (0.8, 1]: one of 0.9, wrong.
+    probabilities = [[0.5, 0.3, 0.2], [0.6, 0.4, 0.0], [0.1, 0.9, 0.0]]
+    expected = 2 / 3 * abs(0.55 - 0.5) + 1 / 3 * 0.9
+    assert calibration.expected_calibration_error(probabilities, [0, 1, 0], bins=5) == pytest.approx(expected)
+    bins = calibration.reliability_bins(probabilities, [0, 1, 0], bins=5)
+    assert [b.n for b in bins] == [0, 0, 2, 0, 1]
+    assert bins[2].confidence == pytest.approx(0.55)
+    assert bins[2].accuracy == 0.5
+    assert np.isnan(bins[0].accuracy)
+
+
+def test_edges_of_bins_belong_to_the_lower_bin() -> None:
+    assert calibration.bin_of(np.array([0.0, 0.2, 0.2001, 1.0]), 5).tolist() == [0, 0, 1, 4]
+
+
+def test_no_image_has_no_calibration_error() -> None:
+    assert np.isnan(calibration.expected_calibration_error(np.empty((0, 3)), []))
+
+
+@pytest.mark.parametrize("sharpness", [0.3, 1.0, 2.5])
+def test_temperature_minimises_the_likelihood(sharpness: float) -> None:
+    logits, targets = case(sharpness=sharpness)
+
+    def loss(t: float) -> float:
+        return -log_softmax(logits / t, 1)[np.arange(len(targets)), targets].mean()
+
+    expected = minimize_scalar(loss, bounds=(0.05, 20), method="bounded", options={"xatol": 1e-9}).x
+    assert calibration.fit_temperature(logits, targets) == pytest.approx(expected, rel=1e-5)
+    assert calibration.fit_temperature(logits, targets) == pytest.approx(sharpness, rel=0.2)
+
+
+def test_temperature_repairs_the_calibration_error() -> None:
+    logits, targets = case(2000, sharpness=3)
+    before = calibration.expected_calibration_error(softmax(logits, 1), targets)
+    temperature = calibration.fit_temperature(logits, targets)
+    after = calibration.expected_calibration_error(softmax(logits / temperature, 1), targets)
+    assert before > 0.08 > 0.04 > after
+
+
+def test_temperature_without_errors_is_one() -> None:
+    assert calibration.fit_temperature([[5.0, 0.0], [0.0, 0.1]], [0, 1]) == 1.0
+
+
+def test_temperature_stays_in_its_range() -> None:
+    assert calibration.fit_temperature([[5.0, 0.0]] * 3, [1, 1, 1]) == pytest.approx(20)
+    assert calibration.fit_temperature([[1000.0, 0.0], [0.0, 1000.0]], [0, 0]) == pytest.approx(20)
+    # One mistake by a hair among many easy images: as sharp as allowed.
+    logits, targets = [[0.02, 0.0]] * 500 + [[0.0, 1e-6]], [0] * 501
+    assert calibration.fit_temperature(logits, targets) == pytest.approx(0.05)
+
+
+@pytest.mark.parametrize(
+    ("logits", "targets", "message"),
+    [
+        (np.empty((0, 2)), [], "no image"),
+        ([[1.0, 2.0]], [0, 1], "N×C"),
+        ([1.0, 2.0], [0, 1], "N×C"),
+        ([[1.0, 2.0]], [2], "2 classes"),
+    ],
+)
+def test_inputs_that_do_not_fit_are_refused(logits, targets, message: str) -> None:
+    with pytest.raises(LabelError, match=message):
+        calibration.fit_temperature(logits, targets)
+
+
+def test_the_error_of_honest_probabilities_may_be_zero() -> None:
+    logits, targets = case(400)
+    estimate = calibration.estimate_calibration_error(softmax(logits, 1), targets)
+    assert estimate.value == pytest.approx(calibration.expected_calibration_error(softmax(logits, 1), targets))
+    assert estimate.low == 0 < estimate.value < estimate.high
+
+
+def test_the_error_of_exaggerated_probabilities_is_not_zero() -> None:
+    logits, targets = case(1000, sharpness=3)
+    estimate = calibration.estimate_calibration_error(softmax(logits, 1), targets)
+    many, their_targets = case(50_000, seed=9, sharpness=3)
+    truth = calibration.expected_calibration_error(softmax(many, 1), their_targets)
+    assert 0 < estimate.low < truth < estimate.high
+
+
+def test_no_mistake_among_few_images_leaves_room_for_some() -> None:
+    probabilities, targets = np.tile([0.9999, 0.0001], (40, 1)), np.zeros(40, int)
+    assert calibration.estimate_calibration_error(probabilities, targets).high > 0.03
+    assert calibration.estimate_loss(calibration.brier_scores, probabilities, targets).high > 0.05
+    assert calibration.estimate_loss(calibration.negative_log_likelihoods, probabilities, targets).high > 0.2
+
+
+def test_a_schema_of_one_class() -> None:
+    probabilities = np.ones((3, 1))
+    assert calibration.estimate_calibration_error(probabilities, [0, 0, 0]).value == 0
+    assert calibration.estimate_loss(calibration.brier_scores, probabilities, [0, 0, 0]).high == 0
+    assert calibration.fit_temperature(np.zeros((3, 1)), [0, 0, 0]) == 1

@@ -1,0 +1,174 @@
+from __future__ import annotations
+
+import base64
+import re
+from html.parser import HTMLParser
+
+import matplotlib
+import numpy as np
+import torch
+
+from cellnet.errors import ImageError
+from cellnet.evaluation import Report, html
+from cellnet.inference import Predictions
+from cellnet.labels import PBC_LABELS, LabelSchema
+
+EVIL = "<script>alert('x')</script>"
+VOID = {"meta", "img", "br", "circle", "path"}
+
+
+class Page(HTMLParser):
+    """Collects tags with their attributes and text, and fails on a tag that is closed out of turn."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.words = ""
+        self._open: list[str] = []
+        self.feed(page)
+        self.close()
+        assert not self._open
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self._open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in VOID:
+            assert self._open.pop() == tag
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        if not self._open or self._open[-1] != "style":
+            self.words += data
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+def sample(n: int = 80, schema: LabelSchema = PBC_LABELS, name: str = "cell") -> Predictions:
+    rng = np.random.default_rng(0)
+    targets = np.arange(n) % len(schema)
+    logits = rng.normal(0, 1, (n, len(schema)))
+    logits[np.arange(n), targets] += 2
+    probabilities = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    probabilities[5] = np.nan
+    errors = [None] * n
+    errors[5] = f"{name} cannot be read"
+    return Predictions([f"{name}{i}.jpg" for i in range(n)], schema, probabilities, errors, targets=targets)
+
+
+def picture(row: int) -> torch.Tensor:
+    return torch.full((3, 400, 300), row % 256, dtype=torch.uint8)
+
+
+def test_the_page_is_well_formed_and_has_its_sections() -> None:
+    history = [
+        {"epoch": 1, "train_loss": 1.0, "val_accuracy": 0.5},
+        {"epoch": 2, "train_loss": 0.5, "val_accuracy": 0.8},
+    ]
+    report = Report.from_predictions(
+        sample(),
+        title="Trial",
+        dataset="PBC",
+        part="test",
+        notes=["No donor ids."],
+        history=history,
+        images=picture,
+        settings={"config": {"seed": 7}},
+    )
+    page = Page(html.render(report))
+    for words in ("Trial", "PBC · test part · 79 images, 1 more unreadable", "for research use only", "No donor ids.",
+                  "config.seed", "cell5.jpg", "cell cannot be read"):  # fmt: skip
+        assert words in page.words
+    assert f"{report.accuracy.value:.2%}".rstrip("%") in page.words
+    headings = ["Class by class", "What was taken for what", "Training", "Can the probabilities be believed?",
+                "The mistakes it was most certain of", "Data and limits", "To reproduce this"]  # fmt: skip
+    positions = [page.words.index(heading) for heading in headings]
+    assert positions == sorted(positions)
+    assert len(page.all("h1")) == 1
+
+
+def test_pictures_are_small_and_inside_the_page_with_words_for_those_who_cannot_see() -> None:
+    report = Report.from_predictions(sample(), images=picture)
+    images = Page(html.render(report)).all("img")
+    assert len(images) == min(24, len(report.worst(24))) + len(report.typical())
+    for image in images:
+        assert image["alt"]
+        kind, data = str(image["src"]).split(",")
+        assert kind == "data:image/jpeg;base64"
+        assert len(base64.b64decode(data)) < 20_000
+
+
+def test_nothing_points_outside_and_nothing_runs() -> None:
+    history = [{"epoch": 1, "train_loss": 1.0, "val_loss": 1.0, "val_accuracy": 0.5, "val_macro_f1": 0.5}]
+    text = html.render(Report.from_predictions(sample(), history=history, images=picture))
+    page = Page(text)
+    assert "http" not in text
+    assert "@import" not in text
+    assert not re.search(r"url\((?!#)", text)
+    assert not page.all("script") + page.all("link") + page.all("iframe")
+    for tag, attributes in page.tags:
+        assert not any(name.startswith("on") for name in attributes), tag
+        for name in ("src", "href", "xlink:href"):
+            assert str(attributes.get(name, "#")).startswith(("#", "data:"))
+    names = [a["id"] for _, a in page.tags if "id" in a]
+    assert all(f"#{name}" in text for name in names)
+
+
+def test_hostile_names_are_text() -> None:
+    schema = LabelSchema.from_names([EVIL, "b$\\frac{1}$", "<b>c"])
+    report = Report.from_predictions(
+        sample(60, schema, EVIL),
+        title=EVIL,
+        dataset=EVIL,
+        notes=[EVIL],
+        settings={EVIL: {"inner": EVIL}},
+        images=picture,
+    )
+    text = html.render(report)
+    assert "<script" not in text
+    assert "<b>c" not in text
+    assert Page(text).words.count("alert('x')") > 10
+
+
+def test_an_image_that_has_gone_leaves_a_word() -> None:
+    def gone(row: int) -> torch.Tensor:
+        raise ImageError("deleted")
+
+    for images in (gone, lambda row: None):
+        page = Page(html.render(Report.from_predictions(sample(), images=images)))
+        assert not page.all("img")
+        assert "no picture" in page.words
+
+
+def test_without_mistakes_and_with_an_absent_class() -> None:
+    preds = Predictions(["a", "b"], LabelSchema.from_names("xyz"), [[1, 0, 0], [0, 1, 0]], targets=[0, 1])
+    page = Page(html.render(Report.from_predictions(preds)))
+    assert "No mistake among these images." in page.words
+    assert "2 of 2 images were named correctly" in page.words
+    assert "nan" not in page.words
+
+
+def test_many_classes() -> None:
+    schema = LabelSchema.from_names([f"class {i}" for i in range(14)])
+    text = html.render(Report.from_predictions(sample(84, schema)))
+    assert 'class="confusion many"' in text
+
+
+def test_tables_say_what_their_rows_and_columns_are() -> None:
+    page = Page(html.render(Report.from_predictions(sample())))
+    headers = page.all("th")
+    assert sum(h.get("scope") == "row" for h in headers) == 16
+    assert page.all("html")[0]["lang"] == "en"
+    assert all(svg.get("aria-hidden") or svg.get("aria-label") or "viewbox" in svg for svg in page.all("svg"))
+
+
+def test_the_same_report_gives_the_same_page_and_leaves_matplotlib_alone() -> None:
+    settings = matplotlib.rcParams.copy()
+    report = Report.from_predictions(sample(), history=[{"epoch": 1, "val_loss": 1.0}], images=picture)
+    assert html.render(report) == html.render(report)
+    assert matplotlib.rcParams == settings

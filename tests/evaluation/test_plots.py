@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from cellnet.evaluation import plots
+from cellnet.evaluation.calibration import reliability_bins
+from cellnet.evaluation.figures import class_figures
+from cellnet.labels import LabelSchema
+
+NAMES = ("ig", "a$b$\\frac{1}", "x" * 60)
+
+
+def texts(figure: Figure) -> str:
+    figure.draw_without_rendering()
+    axes = figure.axes
+    return " ".join(t.get_text() for a in axes for t in (*a.texts, *a.get_xticklabels(), *a.get_yticklabels()))
+
+
+def test_confusion_matrix_shows_counts_and_names_that_are_no_formulas() -> None:
+    shown = texts(plots.confusion_matrix([[1200, 3, 0], [0, 7, 0], [0, 0, 0]], NAMES))
+    assert "1,200" in shown
+    assert "a$b$\\frac{1}" in shown
+    assert "x" * 19 + "…" in shown
+
+
+def test_shades_keep_right_shares_and_lift_rare_mistakes() -> None:
+    depth = plots.shades([[999, 1], [0, 0]])
+    assert depth[0, 0] == pytest.approx(0.999)
+    assert depth[0, 1] == pytest.approx(0.1)
+    assert depth[1].tolist() == [0, 0]
+
+
+def test_intervals_leave_room_for_all_of_them() -> None:
+    figures = class_figures(np.array([[50, 2, 0], [9, 40, 0], [0, 0, 0]]), LabelSchema.from_names(NAMES))
+    figure = plots.per_class_intervals(figures)
+    lowest = min(f[key].low for f in list(figures.values())[:2] for key in ("precision", "recall", "f1"))
+    assert figure.axes[0].get_xlim()[0] <= lowest
+    assert "(52)" in texts(figure)
+    assert "(0)" in texts(figure)
+
+
+@pytest.mark.parametrize(
+    ("lows", "start"), [([0.991], 0.95), ([0.95], 0.95), ([0.8], 0.8), ([0.0], 0.0), ([np.nan], 0)]
+)
+def test_axis_starts_at_a_round_number_below_all(lows: list[float], start: float) -> None:
+    assert plots.axis_start(lows) == start
+
+
+def test_reliability_draws_filled_bins_only() -> None:
+    figure = plots.reliability(reliability_bins([[0.9, 0.1], [0.65, 0.35]], [0, 1]))
+    assert len(figure.axes[1].patches) == 2
+
+
+@pytest.mark.parametrize("epochs", [1, 3, 20])
+def test_curves_draw_the_columns_that_are_there(epochs: int) -> None:
+    history = [{"epoch": e, "train_loss": 1 / (e + 1), "val_accuracy": "0.5", "lr": 1e-3} for e in range(epochs)]
+    left, right = plots.training_curves(history).axes
+    assert [line.get_label() for line in left.lines] == ["training"]
+    assert [line.get_label() for line in right.lines] == ["validation accuracy"]
+    assert len(left.lines[0].get_xdata()) == epochs
+
+
+def test_curves_of_a_history_without_figures_are_empty_axes() -> None:
+    assert not any(axes.lines for axes in plots.training_curves([{"epoch": 1}]).axes)

@@ -1,0 +1,53 @@
+"""README, docs and results tell one story."""
+
+from __future__ import annotations
+
+import re
+import runpy
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import cellnet
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def test_the_tables_of_the_readme_come_from_the_results() -> None:
+    rewrite = runpy.run_path(str(ROOT / "benchmarks" / "tables.py"))["rewrite"]
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert rewrite(text) == text
+    assert "| mobilenet_v2 |" in text
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_links_to_files_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\((?!http)([^)#]+)", page.read_text(encoding="utf-8")):
+        generated = re.search(r"(reference/|data-sets/|models\.md|results\.md)", target)
+        assert generated or (page.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_commands_and_options_in_the_text_exist(page: Path) -> None:
+    from typer.main import get_command
+
+    from cellnet.cli.app import app
+
+    commands = get_command(app).commands  # type: ignore[attr-defined]
+    text = page.read_text(encoding="utf-8").replace("\\\n", " ")
+    for command, words in re.findall(r"(?:^|`)cellnet (\w+)([^\n`]*)", text, re.MULTILINE):
+        assert command in commands, command
+        options = {o for p in commands[command].params for o in p.opts} | {"--help"}
+        assert set(re.findall(r"(?<!\S)(--[\w-]+)", words)) <= options, words
+
+
+def test_versions_agree() -> None:
+    citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert f"version: {cellnet.__version__}" in citation
+
+
+def test_every_training_option_of_the_shipped_config_is_known() -> None:
+    for path in (ROOT / "src" / "cellnet" / "weights").rglob("train.toml"):
+        cellnet.TrainConfig.from_dict(tomllib.loads(path.read_text(encoding="utf-8")))

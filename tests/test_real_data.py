@@ -1,0 +1,50 @@
+"""Checks on real images: run with ``CELLNET_TEST_DATA=DIR``, which holds ``PBC_dataset_normal_DIB/``."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+import cellnet
+from cellnet.datasets import CellDataset
+from cellnet.images import list_images
+
+ROOT = os.environ.get("CELLNET_TEST_DATA")
+pytestmark = pytest.mark.skipif(not ROOT, reason="CELLNET_TEST_DATA names no folder of real images")
+
+
+@pytest.fixture(scope="module")
+def pbc() -> CellDataset:
+    return cellnet.load_dataset("pbc", ROOT)
+
+
+def test_every_class_is_found_and_the_stray_file_is_not(pbc: CellDataset) -> None:
+    assert all(pbc.class_counts().values())
+    assert not [file for file in pbc.files if Path(file).name.startswith(".")]
+
+
+def test_identical_images_are_never_apart(pbc: CellDataset) -> None:
+    parts = pbc.split((0.7, 0.1, 0.2), seed=3)
+    where = Counter(digest for part in parts for digest in set(part.content_hashes()))
+    assert set(where.values()) == {1}
+    assert max(Counter(pbc.content_hashes()).values()) > 1, "the set has identical images"
+
+
+def test_the_samples_can_be_left_out(pbc: CellDataset) -> None:
+    rest = cellnet.load_dataset("pbc", ROOT, exclude=cellnet.samples().files)
+    assert len(rest) == len(pbc) - 40
+    assert not set(rest.content_hashes()) & set(cellnet.samples().content_hashes())
+
+
+def test_the_shipped_model_on_another_laboratory() -> None:
+    folder = Path(str(ROOT)) / "BCCD_cropped"
+    if not folder.is_dir():
+        pytest.skip("no BCCD_cropped")
+    model = cellnet.load_pretrained()
+    cells = cellnet.load_dataset("folder", folder).harmonise(model.labels)
+    report = cellnet.evaluate(model, cells)
+    assert report.n == len(list_images(folder))
+    assert report.metrics["balanced_accuracy"].value > 1 / 5
