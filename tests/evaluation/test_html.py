@@ -168,7 +168,13 @@ def test_tables_say_what_their_rows_and_columns_are() -> None:
 
 
 def test_the_same_report_gives_the_same_page_and_leaves_matplotlib_alone() -> None:
-    settings = matplotlib.rcParams.copy()
+    names = ("svg.fonttype", "svg.hashsalt", "font.size")
+    settings = [matplotlib.rcParams[name] for name in names]
     report = Report.from_predictions(sample(), history=[{"epoch": 1, "val_loss": 1.0}], images=picture)
     assert html.render(report) == html.render(report)
-    assert matplotlib.rcParams == settings
+    assert [matplotlib.rcParams[name] for name in names] == settings
+
+
+def test_a_file_name_that_is_no_text_does_not_stop_the_page() -> None:
+    preds = Predictions([b"\xff.jpg".decode("utf-8", "surrogateescape")], PBC_LABELS, [[1, *[0] * 7]], targets=[0])
+    assert "?.jpg" in html.render(Report.from_predictions(preds))

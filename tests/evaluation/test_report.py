@@ -164,6 +164,15 @@ def test_metrics_json_is_the_tree_of_estimates(report: Report, tmp_path: Path) -
     assert {"python", "cellnet", "torch", "numpy"} <= tree["versions"].keys()
 
 
+def test_settings_of_any_kind_go_into_the_json() -> None:
+    settings = {"config": {"lr": 1e-3, "betas": (0.9, 0.999), "out": Path("runs"), "limit": math.inf}, "seed": 0}
+    report = Report.from_predictions(predictions(), settings=settings)
+    assert report.to_dict()["settings"] == {
+        "config": {"lr": 1e-3, "betas": [0.9, 0.999], "out": "runs", "limit": None},
+        "seed": 0,
+    }
+
+
 def test_a_folder_that_cannot_be_written_is_one_sentence(report: Report, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match="Cannot write"):

@@ -1,16 +1,14 @@
 from __future__ import annotations
 
-import hashlib
-import pickle
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save_file
 from torch import nn
 
 from cellnet.errors import UnknownNameError, WeightsError
-from cellnet.hub.storage import SCALE, STORAGES, pack, read_tensors, unpack, write_tensors
+from cellnet.hub.storage import SCALE, STORAGES, pack, unpack
+from cellnet.tensors import read_tensors, write_tensors
 
 
 @pytest.fixture
@@ -109,46 +107,3 @@ def test_values_that_are_not_finite_are_refused(value: float) -> None:
 def test_scales_that_do_not_fit(packed: dict[str, torch.Tensor]) -> None:
     with pytest.raises(WeightsError, match="again"):
         unpack(packed)
-
-
-@pytest.mark.parametrize(
-    ("content", "words"),
-    [
-        (b"", "not a safetensors"),
-        (b"abc", "not a safetensors"),
-        (b"\x00" * 100, "not a safetensors"),
-        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "git lfs pull"),
-        (b"<!DOCTYPE html><html>404</html>", "web page"),
-        (pickle.dumps({"w": 1}), "never opens"),
-        (b"PK\x03\x04" + b"\x00" * 50, "never opens"),
-    ],
-)
-def test_other_files_in_its_place(tmp_path: Path, content: bytes, words: str) -> None:
-    path = tmp_path / "model.safetensors"
-    path.write_bytes(content)
-    with pytest.raises(WeightsError, match=words):
-        read_tensors(path)
-
-
-def test_missing_truncated_and_exchanged_files(tmp_path: Path) -> None:
-    path = tmp_path / "model.safetensors"
-    with pytest.raises(WeightsError, match="Cannot read"):
-        read_tensors(path)
-    digest = write_tensors(path, {"w": torch.ones(4)})
-    assert digest == hashlib.sha256(path.read_bytes()).hexdigest()
-    path.write_bytes(path.read_bytes()[:-2])
-    with pytest.raises(WeightsError, match="SHA-256"):
-        read_tensors(path, digest)
-    with pytest.raises(WeightsError, match="not a safetensors"):
-        read_tensors(path)
-
-
-def test_a_header_whose_size_looks_like_another_file_is_read(tmp_path: Path) -> None:
-    """The first byte of a safetensors file is part of a number and may be anything, even that of a pickle."""
-    for length in range(0, 200, 4):
-        path = tmp_path / f"{length}.safetensors"
-        save_file({"w" * (length + 1): torch.ones(2)}, path)
-        assert read_tensors(path)
-        if path.read_bytes()[:1] == b"\x80":
-            return
-    pytest.fail("no such header was made")

@@ -43,5 +43,5 @@ def _runs(backbone: Backbone, image_size: int) -> bool:
         return False
     finally:
         for module in training:
-            pass
+            module.training = True
     return True

@@ -71,7 +71,7 @@ def render(report: Report) -> str:
     environment.filters |= {"percent": percent, "certainty": certainty, "shorten": text.shorten}
     environment.globals["spread"] = _spread
     shown = [e for f in report.per_class.values() for e in (f["recall"], f["precision"])]
-    return environment.get_template("report.html.j2").render(
+    page = environment.get_template("report.html.j2").render(
         report=report,
         overview=text.headline(report),
         sentences=_sentences(report),
@@ -89,6 +89,8 @@ def render(report: Report) -> str:
         level=intervals.LEVEL,
         details=report.to_dict(),
     )
+    # On Linux a file name may hold bytes that are not text; a page cannot.
+    return page.encode("utf-8", "replace").decode("utf-8")
 
 
 def percent(share: float, digits: int = 1) -> str:

@@ -212,15 +212,13 @@ class Report:
                 "hash": self.schema.hash,
                 "classes": list(self.schema.names),
             },
-            "metrics": {name: _plain(estimate) for name, estimate in self.metrics.items()},
-            "per_class": {
-                name: {key: _plain(value) for key, value in figures.items()} for name, figures in self.per_class.items()
-            },
+            "metrics": _plain(self.metrics),
+            "per_class": _plain(self.per_class),
             "confusion": self.confusion.tolist(),
-            "reliability": [_plain(b) for b in self.reliability()],
+            "reliability": _plain(self.reliability()),
             "intervals": INTERVAL_METHOD,
             "notes": list(self.notes),
-            "settings": {key: _plain(value) for key, value in (self.settings or {}).items()},
+            "settings": _plain(self.settings or {}),
             "versions": versions(),
         }
 
@@ -280,7 +278,11 @@ def _save_png(figure: Figure, path: Path) -> None:
 def _plain(value: Any) -> Any:
     """A value as JSON types: figures as dictionaries, NaN as None, what JSON does not know as text."""
     if isinstance(value, (Estimate, calibration.ReliabilityBin)):
-        return {key: _plain(entry) for key, entry in asdict(value).items()}
+        value = asdict(value)
+    if isinstance(value, Mapping):
+        return {str(key): _plain(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(entry) for entry in value]
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     return value if isinstance(value, (bool, int, str)) or value is None else str(value)

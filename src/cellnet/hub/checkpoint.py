@@ -19,9 +19,10 @@ from cellnet.hub import config as config_file
 from cellnet.hub.card import render_card
 from cellnet.hub.config import CheckpointConfig
 from cellnet.hub.golden import Golden, make_golden
-from cellnet.hub.storage import pack, read_tensors, unpack, write_tensors
+from cellnet.hub.storage import pack, unpack
 from cellnet.inference import torch_device
 from cellnet.models import CellClassifier, from_architecture
+from cellnet.tensors import read_tensors, write_tensors
 
 WEIGHTS = "model.safetensors"
 GOLDEN = "golden.safetensors"

@@ -1,14 +1,10 @@
-"""Weights on disk: safetensors, in full precision, half precision, or one byte a weight with scales."""
+"""How weights are stored: in full precision, half precision, or one byte a weight with scales."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
-from pathlib import Path
 
-import safetensors.torch
 import torch
-from safetensors import SafetensorError
 from torch import Tensor
 
 from cellnet.errors import WeightsError
@@ -20,14 +16,6 @@ SCALE = "::scale"
 """Ends the name of the tensor that holds the scales of an int8 tensor; no module name contains a colon."""
 
 _INT8_MAX = 127
-
-# What stands in place of a safetensors file when something went wrong, by its first bytes.
-_FOREIGN = {
-    b"version https://git-lfs": "a Git LFS pointer, not the weights; run 'git lfs pull' in its repository",
-    b"<": "a web page, not weights; download the file itself",
-    b"PK": "a PyTorch pickle or another ZIP file, which cellnet never opens; give a safetensors file",
-    b"\x80": "a Python pickle, which cellnet never opens; give a safetensors file",
-}
 
 
 def pack(state: Mapping[str, Tensor], storage: str) -> dict[str, Tensor]:
@@ -48,8 +36,7 @@ def pack(state: Mapping[str, Tensor], storage: str) -> dict[str, Tensor]:
     check_name("storage", storage, STORAGES)
     packed: dict[str, Tensor] = {}
     for name, value in state.items():
-        # A copy: safetensors refuses tensors that share memory, e.g. tied weights.
-        tensor = value.detach().cpu().clone(memory_format=torch.contiguous_format)
+        tensor = value.detach().cpu().clone()
         _check_finite(name, tensor)
         if not tensor.is_floating_point():
             packed[name] = tensor
@@ -87,45 +74,6 @@ def unpack(packed: Mapping[str, Tensor]) -> dict[str, Tensor]:
             state[name] = tensor.float() * _per_channel(scale.float(), tensor)
         _check_finite(name, state[name])
     return state
-
-
-def write_tensors(path: Path, tensors: dict[str, Tensor]) -> str:
-    """Write a safetensors file and return its SHA-256."""
-    data = safetensors.torch.save(tensors, metadata={"format": "pt"})
-    path.write_bytes(data)
-    return hashlib.sha256(data).hexdigest()
-
-
-def read_tensors(path: Path, sha256: str | None = None) -> dict[str, Tensor]:
-    """Read a safetensors file. Nothing in it is ever executed.
-
-    Args:
-        path: The file.
-        sha256: What its hash must be; None checks nothing.
-
-    Raises:
-        WeightsError: No such file, another format, a damaged file, or another hash.
-    """
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise WeightsError(
-            f"Cannot read {path}: {error.strerror}; get the whole checkpoint folder."
-        ) from error
-    # A safetensors file starts with eight arbitrary bytes, the size of its header, and then a brace.
-    if data[8:9] != b"{":
-        for start, what in _FOREIGN.items():
-            if data.startswith(start):
-                raise WeightsError(f"{path} is {what}.")
-    if sha256 is not None and hashlib.sha256(data).hexdigest() != sha256:
-        raise WeightsError(
-            f"{path} is not the file that its config.json describes (another SHA-256): it is damaged, "
-            "truncated or was replaced; get the whole checkpoint folder again."
-        )
-    try:
-        return safetensors.torch.load(data)
-    except (SafetensorError, KeyError, ValueError) as error:  # KeyError: a type that torch does not have
-        raise WeightsError(f"{path} is not a safetensors file ({error}); get it again.") from error
 
 
 def _per_channel(scale: Tensor, tensor: Tensor) -> Tensor:

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import json
 from os import PathLike
-from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from cellnet.errors import WeightsError
-from cellnet.files import atomic_path
+from cellnet.tensors import read_metadata, read_tensors, write_tensors
 
 
 def _is_channels_last(tensor: Tensor) -> bool:
@@ -25,9 +22,8 @@ def _pack(tree: Any, tensors: dict[str, Tensor]) -> Any:
     match tree:
         case Tensor():
             key = str(len(tensors))
-            # A copy of its own: safetensors refuses tensors that share memory.
-            tensors[key] = tree.detach().cpu().contiguous().clone()
-            # The layout too: kernels round differently on another one, and the run would not go on bit for bit.
+            tensors[key] = tree
+            # Its layout too: kernels round differently on another one, and the run would not go on bit for bit.
             return {"tensor": key, "channels_last": not tree.is_contiguous() and _is_channels_last(tree)}
         case dict():
             # Pairs, because an optimizer's keys are integers and JSON's are strings.
@@ -59,8 +55,7 @@ def save_state(path: str | PathLike[str], state: dict[str, Any]) -> None:
     """
     tensors: dict[str, Tensor] = {}
     skeleton = json.dumps(_pack(state, tensors))
-    with atomic_path(path) as temporary:
-        save_file(tensors, temporary, metadata={"state": skeleton})
+    write_tensors(path, tensors, {"state": skeleton})
 
 
 def load_state(path: str | PathLike[str]) -> dict[str, Any]:
@@ -69,14 +64,9 @@ def load_state(path: str | PathLike[str]) -> dict[str, Any]:
     Raises:
         WeightsError: The file is missing, damaged, or not a training checkpoint.
     """
-    if not Path(path).is_file():
-        raise WeightsError(f"There is no training checkpoint at {path}; train without resuming.")
+    tensors = read_tensors(path)
     try:
-        with safe_open(path, "pt") as file:
-            skeleton = json.loads((file.metadata() or {})["state"])
-            state = _unpack(skeleton, {key: file.get_tensor(key) for key in file.keys()})  # noqa: SIM118
-    except (SafetensorError, OSError, KeyError, ValueError) as error:
-        raise WeightsError(
-            f"{path} is not an intact training checkpoint ({error}); delete it and train anew."
-        ) from error
+        state = _unpack(json.loads(read_metadata(path)["state"]), tensors)
+    except (KeyError, ValueError) as error:
+        raise WeightsError(f"{path} is not a training checkpoint ({error}); delete it and train anew.") from error
     return state  # type: ignore[no-any-return]

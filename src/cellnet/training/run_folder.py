@@ -12,12 +12,9 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import save_file
-from torch import Tensor
-
 from cellnet.errors import ConfigError
-from cellnet.files import atomic_path, write_text
-from cellnet.training.checkpoint import load_state, save_state
+from cellnet.files import write_text
+from cellnet.training.checkpoint import load_state
 from cellnet.training.config import TrainConfig
 
 
@@ -74,13 +71,3 @@ class RunFolder:
                 f"The run in {self.path} cannot be continued: {words}. Use the same values, or another folder."
             )
         return load_state(self.checkpoint) if self.checkpoint.exists() else None
-
-    def save_checkpoint(self, state: dict[str, Any]) -> None:
-        """Replace the checkpoint."""
-        save_state(self.checkpoint, state)
-
-    @staticmethod
-    def save_weights(path: Path, weights: dict[str, Tensor]) -> None:
-        """Write weights in the model's own keys."""
-        with atomic_path(path) as temporary:
-            save_file({k: v.cpu().contiguous().clone() for k, v in weights.items()}, temporary)

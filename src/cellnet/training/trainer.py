@@ -25,7 +25,9 @@ from cellnet.datasets import CellDataset
 from cellnet.errors import ConfigError, DataError, LabelError
 from cellnet.evaluation.metrics import accuracy, confusion_matrix, macro_f1
 from cellnet.models import CellClassifier
+from cellnet.tensors import write_tensors
 from cellnet.training.callbacks import Callback, HistoryCSV, Row
+from cellnet.training.checkpoint import save_state
 from cellnet.training.config import MONITORS, TrainConfig
 from cellnet.training.loading import TrainingView, derive_seed, scoring_loader, training_loader
 from cellnet.training.objectives import Classification, Objective, balanced_class_weights
@@ -200,9 +202,10 @@ class Trainer:
                     best = {"epoch": epoch + 1, "score": better, "weights": copy_weights(judged)}
                 if self.folder is not None and accelerator.is_main_process:
                     if improved:
-                        self.folder.save_weights(self.folder.best, best["weights"])
-                    self.folder.save_weights(self.folder.last, judged.state_dict())
-                    self.folder.save_checkpoint(
+                        write_tensors(self.folder.best, best["weights"])
+                    write_tensors(self.folder.last, judged.state_dict())
+                    save_state(
+                        self.folder.checkpoint,
                         {
                             "model": model.state_dict(),
                             "optimizer": optimizer.optimizer.state_dict(),
@@ -211,7 +214,7 @@ class Trainer:
                             "scaler": accelerator.scaler.state_dict() if accelerator.scaler else None,
                             "history": history,
                             "best": best,
-                        }
+                        },
                     )
                 for callback in self.callbacks:
                     callback.on_epoch_end(row, history, improved)
