@@ -115,15 +115,17 @@ def test_unreadable_files_are_counted_not_scored(tiny_model: CellClassifier, tmp
 
 
 def test_the_report_says_what_its_figures_do_not(tiny_model: CellClassifier, synthetic: CellDataset) -> None:
-    card = DatasetCard("pbc", "PBC", known_defects=("backgrounds carry some class signal",))
-    defect = "Known of these data: backgrounds carry some class signal."
+    card = DatasetCard("pbc", "PBC", known_defects=("some copies", "no donor is known"))
+    defects = ("Known of these data: no donor is known.", "Known of these data: some copies.")
     cells = with_card(synthetic, card)
-    assert evaluate(tiny_model, cells).notes == (defect,)  # another laboratory's images, for all we know
-    assert evaluate(tiny_model, cells.subset(range(8), part="test")).notes == (UPPER_BOUND, defect)
-    assert evaluate(tiny_model, cells.subset(range(8), part="train")).notes == (TRAINING_PART, defect)
+    assert evaluate(tiny_model, cells).notes == defects  # another laboratory's images, for all we know
+    assert evaluate(tiny_model, cells.subset(range(8), part="test")).notes == (UPPER_BOUND, *defects)
+    assert evaluate(tiny_model, cells.subset(range(8), part="train")).notes == (TRAINING_PART, *defects)
     donors = with_card(synthetic, card, groups=np.arange(48) // 4, part="test")
-    assert evaluate(tiny_model, donors).notes == (defect,)
+    assert evaluate(tiny_model, donors).notes == defects
+    drawn = with_card(synthetic, DatasetCard("drawn", "Drawn", known_defects=("not real",)), part="test")
+    assert evaluate(tiny_model, drawn).notes == ("Known of these data: not real.",)
     tiny_model.weights_card = WeightsCard("tiny", training_data="pbc")
     report = evaluate(tiny_model, cells)
-    assert report.notes == (UPPER_BOUND, defect)
+    assert report.notes == (UPPER_BOUND, *defects)
     assert (report.title, report.dataset) == ("Evaluation on PBC", "PBC")

@@ -163,13 +163,14 @@ def estimate_loss(
 def estimate_calibration_error(
     probabilities: ArrayLike, targets: ArrayLike, *, draws: int = 1000, seed: int = 0
 ) -> Estimate:
-    """The `expected_calibration_error` with an interval that covers at least 95 %.
+    """The `expected_calibration_error` with an approximate 95 % interval.
 
     The error is a sum of absolute values, so that chance alone makes it positive and resampling makes it
     larger still. The upper end is the bootstrap's. The lower end is the upper one reflected at the value (the
     basic interval of Davison & Hinkley 1997, section 5.2), and 0 if probabilities that are exactly right
     would often give as large a value (consistency resampling, Bröcker & Smith 2007, Weather and Forecasting
-    22:651).
+    22:651). In simulations of 40 to 1,000 images it covers the truth in 93 to 100 % of the cases for accurate
+    models, in 85 to 99 % where many images are uncertain; nearly always it then makes the error too large.
 
     Args:
         probabilities: N×C, 0 to 1; N is at least 1.

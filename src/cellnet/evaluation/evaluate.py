@@ -125,12 +125,14 @@ def _check_apart(dataset: CellDataset, calibrate_on: CellDataset) -> None:
 
 def _notes(model: CellClassifier, dataset: CellDataset) -> tuple[str, ...]:
     card, weights = dataset.card, model.weights_card
-    defects = tuple(f"Known of these data: {defect}." for defect in card.known_defects) if card else ()
+    # What concerns the donors limits the figures most.
+    known = sorted(card.known_defects, key=lambda defect: "donor" not in defect) if card else []
+    defects = tuple(f"Known of these data: {defect}." for defect in known)
     if dataset.part == "train":
         return (TRAINING_PART, *defects)
-    trained_on = weights.training_data if weights else None
-    of_one_pool = dataset.part is not None or (card is not None and card.name == trained_on)
-    return (UPPER_BOUND, *defects) if of_one_pool and dataset.groups is None else defects
+    trained_on_it = card is not None and weights is not None and card.name == weights.training_data
+    donors_unknown = dataset.groups is None and (card is None or any("donor" in defect for defect in known))
+    return (UPPER_BOUND, *defects) if (dataset.part or trained_on_it) and donors_unknown else defects
 
 
 def _calibration(model: CellClassifier, calibrate_on: CellDataset | None) -> dict[str, Any]:
