@@ -57,9 +57,7 @@ def dataset_page(card: DatasetCard) -> str:
     page = f"# {card.title}\n\n`cellnet.load_dataset({card.name!r}, …)`\n\n{card.description}\n\n"
     page += table(["", ""], rows) if rows else ""
     if card.known_defects:
-        page += "\n## Known limits and defects\n\n" + "".join(
-            f"- {defect}\n" for defect in card.known_defects
-        )
+        page += "\n## Known limits and defects\n\n" + "".join(f"- {defect}\n" for defect in card.known_defects)
     return page
 
 

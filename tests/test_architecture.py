@@ -72,7 +72,5 @@ def test_every_room_has_a_place() -> None:
 
 def test_imports_by_name_stand_in_one_place() -> None:
     """A string given to import_module escapes the test above: only these two may."""
-    users = {
-        path.relative_to(PACKAGE).as_posix() for path in FILES if "import_module" in path.read_text("utf-8")
-    }
+    users = {path.relative_to(PACKAGE).as_posix() for path in FILES if "import_module" in path.read_text("utf-8")}
     assert users == {"__init__.py", "models/verbs.py"}

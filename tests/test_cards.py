@@ -11,9 +11,7 @@ import pytest
 from cellnet.cards import Card, DatasetCard, WeightsCard
 from cellnet.errors import ConfigError, UnknownNameError
 
-DATASET = DatasetCard(
-    "pbc", "Peripheral blood cells", licence="CC-BY-4.0", num_images=17092, known_defects=("a", "b")
-)
+DATASET = DatasetCard("pbc", "Peripheral blood cells", licence="CC-BY-4.0", num_images=17092, known_defects=("a", "b"))
 WEIGHTS = WeightsCard(
     "hybrid", metrics={"accuracy": {"value": 0.98, "low": 0.97, "high": 0.99}}, limits=("one scanner",)
 )
@@ -45,9 +43,7 @@ def test_frozen() -> None:
 
 
 def test_unknown_field() -> None:
-    with pytest.raises(
-        UnknownNameError, match=r"Unknown DatasetCard field 'license'\. Did you mean 'licence'"
-    ):
+    with pytest.raises(UnknownNameError, match=r"Unknown DatasetCard field 'license'\. Did you mean 'licence'"):
         DatasetCard.from_dict({"name": "a", "title": "A", "license": "MIT"})
 
 

@@ -169,9 +169,7 @@ class TestDecodeRefuses:
             ("WEBP", {}),
         ],
     )
-    def test_truncated_anywhere_never_gives_other_pixels(
-        self, file_format: str, options: dict[str, object]
-    ) -> None:
+    def test_truncated_anywhere_never_gives_other_pixels(self, file_format: str, options: dict[str, object]) -> None:
         data = encode(picture(16, 24), file_format, **options)
         whole = decode(data)
         refused = 0
@@ -309,9 +307,7 @@ class TestToUint8Rgb:
     def test_uint16_tensor(self) -> None:
         assert to_uint8_rgb(torch.tensor([[0, 65535]], dtype=torch.uint16))[0].tolist() == [[0, 255]]
 
-    @pytest.mark.parametrize(
-        "mode", ["1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBa", "CMYK", "YCbCr", "HSV"]
-    )
+    @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBa", "CMYK", "YCbCr", "HSV"])
     def test_pil_modes(self, mode: str) -> None:
         grey = Image.new("L", (5, 4), 255)
         assert to_uint8_rgb(grey.convert("RGBA").convert(mode)).unique().tolist() == [255]

@@ -90,11 +90,7 @@ class TestRegistry:
         assert shapes.get("fraction") is Fraction
         assert set(asked) == {"cellnet.test_shapes"}
 
-    def test_own_names_come_before_plug_ins(
-        self, shapes: Registry[type], monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(
-            registry, "entry_points", lambda group: [EntryPoint("disc", "fractions:Fraction", group)]
-        )
+    def test_own_names_come_before_plug_ins(self, shapes: Registry[type], monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(registry, "entry_points", lambda group: [EntryPoint("disc", "fractions:Fraction", group)])
         assert shapes.get("disc") is int
         assert shapes.list() == ["ball", "disc"]

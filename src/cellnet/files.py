@@ -34,9 +34,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         temporary.replace(final)
     except OSError as error:
         reason = error.strerror or str(error)
-        raise ConfigError(
-            f"Cannot write {final}: {reason}; free some space or choose another folder."
-        ) from error
+        raise ConfigError(f"Cannot write {final}: {reason}; free some space or choose another folder.") from error
     finally:
         # Where nothing could be written, nothing can be removed; the error above already says why.
         with contextlib.suppress(OSError):

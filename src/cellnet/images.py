@@ -170,9 +170,7 @@ class Preprocess(Card):
         for field in ("mean", "std"):
             value = getattr(self, field)
             if not isinstance(value, tuple | list) or len(value) != 3 or not all(map(_is_number, value)):
-                raise ConfigError(
-                    f"{field}={value!r} must be three numbers, one each for red, green and blue."
-                )
+                raise ConfigError(f"{field}={value!r} must be three numbers, one each for red, green and blue.")
             object.__setattr__(self, field, tuple(map(float, value)))
         if min(self.std) <= 0:
             raise ConfigError(f"std={self.std!r} must be above 0 in each channel; the model divides by it.")
@@ -283,8 +281,7 @@ def _scale_to_uint8(array: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
             )
         return np.rint(array.astype(np.float32) * 255).astype(np.uint8)
     raise ImageError(
-        f"Pixels of type {array.dtype} have no agreed range; "
-        "pass uint8 (0-255), uint16 (0-65535) or floats (0-1)."
+        f"Pixels of type {array.dtype} have no agreed range; pass uint8 (0-255), uint16 (0-65535) or floats (0-1)."
     )
 
 

@@ -61,9 +61,7 @@ class LabelSchema:
         seen: dict[str, str] = {}
         for cell in self.classes:
             if not _normal(cell.name):
-                raise LabelError(
-                    f"The label schema {self.name!r} has a class without a name; name each class."
-                )
+                raise LabelError(f"The label schema {self.name!r} has a class without a name; name each class.")
             for word in {_normal(word) for word in (cell.name, *cell.synonyms)}:
                 if word in seen:
                     raise LabelError(
@@ -86,16 +84,12 @@ class LabelSchema:
         """
         try:
             classes = tuple(
-                CellClass(
-                    c["name"], c.get("description", ""), c.get("lineage", ""), tuple(c.get("synonyms", ()))
-                )
+                CellClass(c["name"], c.get("description", ""), c.get("lineage", ""), tuple(c.get("synonyms", ())))
                 for c in data["classes"]
             )
             return cls(data["name"], classes)
         except (KeyError, TypeError, AttributeError) as error:
-            raise LabelError(
-                f"Not a label schema: {data!r}; it needs 'name' and a list 'classes'."
-            ) from error
+            raise LabelError(f"Not a label schema: {data!r}; it needs 'name' and a list 'classes'.") from error
 
     def to_dict(self) -> dict[str, Any]:
         """The schema as plain JSON types."""

@@ -82,9 +82,7 @@ def test_train_writes_a_run_a_report_and_a_model(trained: tuple[Path, dict[str, 
     assert {line.split(",")[2] for line in lines[1:]} == {"train", "val", "test"}
 
 
-def test_resume_of_a_finished_run_gives_the_same_figures(
-    folder: Path, trained: tuple[Path, dict[str, Any]]
-) -> None:
+def test_resume_of_a_finished_run_gives_the_same_figures(folder: Path, trained: tuple[Path, dict[str, Any]]) -> None:
     out, result = trained
     code, text, log = run(
         "train", "--dataset", "folder", "--root", folder, "--model", "cnn", "--image-size", 32, "--config",
@@ -130,13 +128,9 @@ def test_predict_keeps_going_after_an_unreadable_image(
     assert len((tmp_path / "p.csv").read_text().splitlines()) == 7
 
 
-def test_predict_fails_when_nothing_could_be_read(
-    trained: tuple[Path, dict[str, Any]], tmp_path: Path
-) -> None:
+def test_predict_fails_when_nothing_could_be_read(trained: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
     (tmp_path / "bad.jpg").write_bytes(b"")
-    code, _, log = run(
-        "predict", tmp_path / "bad.jpg", "--model", trained[0] / "model", "--out", tmp_path / "p.csv"
-    )
+    code, _, log = run("predict", tmp_path / "bad.jpg", "--model", trained[0] / "model", "--out", tmp_path / "p.csv")
     assert code == 1
     assert "bad.jpg" in log
 

@@ -95,9 +95,7 @@ def test_the_card_of_a_loaded_model_is_kept(checkpoint: Path, tmp_path: Path) ->
     assert load(again).weights_card == CARD
 
 
-def test_without_a_card_the_readme_says_that_nothing_was_measured(
-    tiny_model: CellClassifier, tmp_path: Path
-) -> None:
+def test_without_a_card_the_readme_says_that_nothing_was_measured(tiny_model: CellClassifier, tmp_path: Path) -> None:
     folder = save(tiny_model, tmp_path / "bare")
     card = load(folder).weights_card
     assert card is not None
@@ -132,9 +130,7 @@ def test_a_composed_model(tmp_path: Path) -> None:
 # Where the folder may be.
 
 
-def test_an_existing_checkpoint_is_replaced_only_when_asked(
-    tiny_model: CellClassifier, checkpoint: Path
-) -> None:
+def test_an_existing_checkpoint_is_replaced_only_when_asked(tiny_model: CellClassifier, checkpoint: Path) -> None:
     with pytest.raises(ConfigError, match="overwrite=True"):
         save(tiny_model, checkpoint)
     (checkpoint / "stray").touch()

@@ -17,9 +17,7 @@ def loaded(tiny_model: CellClassifier, tmp_path: Path) -> CellClassifier:
     return load(save(tiny_model, tmp_path / "tiny", storage="int8"))
 
 
-def test_the_golden_logits_are_those_of_the_stored_weights(
-    tiny_model: CellClassifier, tmp_path: Path
-) -> None:
+def test_the_golden_logits_are_those_of_the_stored_weights(tiny_model: CellClassifier, tmp_path: Path) -> None:
     folder = save(tiny_model, tmp_path / "tiny", storage="int8")
     stored = load_file(folder / "golden.safetensors")
     assert stored["images"].dtype == torch.uint8
@@ -52,13 +50,9 @@ def test_changed_weights_are_noticed(loaded: CellClassifier) -> None:
 
 
 def test_another_way_of_resizing_is_noticed(tiny_model: CellClassifier, tmp_path: Path) -> None:
-    noise = torch.randint(
-        0, 256, (2, 3, 64, 64), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
-    )
+    noise = torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     loaded = load(save(tiny_model, tmp_path / "tiny", golden_images=noise))
-    loaded.preprocess = type(loaded.preprocess)(
-        **(loaded.preprocess.to_dict() | {"interpolation": "nearest"})
-    )
+    loaded.preprocess = type(loaded.preprocess)(**(loaded.preprocess.to_dict() | {"interpolation": "nearest"}))
     assert not self_test(loaded)
 
 

@@ -14,9 +14,7 @@ LOGITS = np.random.default_rng(0).normal(scale=5, size=(50, 4)).astype(np.float3
 def test_softmax_and_energy_agree_with_torch(temperature: float) -> None:
     scaled = torch.from_numpy(LOGITS).double() / temperature
     np.testing.assert_allclose(softmax(LOGITS, temperature), scaled.softmax(1), atol=1e-7)
-    np.testing.assert_allclose(
-        energy_score(LOGITS, temperature), -temperature * scaled.logsumexp(1), rtol=1e-6
-    )
+    np.testing.assert_allclose(energy_score(LOGITS, temperature), -temperature * scaled.logsumexp(1), rtol=1e-6)
     assert softmax(LOGITS).dtype == energy_score(LOGITS).dtype == np.float32
 
 

@@ -202,9 +202,7 @@ def test_an_interrupt_leaves_no_threads_and_restores_the_model(
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("cellnet-read")]
 
 
-def test_a_stream_is_read_no_more_than_two_batches_ahead(
-    tiny_model: CellClassifier, synthetic: CellDataset
-) -> None:
+def test_a_stream_is_read_no_more_than_two_batches_ahead(tiny_model: CellClassifier, synthetic: CellDataset) -> None:
     given = done = 0
     ahead = []
 

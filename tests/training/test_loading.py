@@ -12,9 +12,7 @@ from cellnet.training.loading import EpochSampler, TrainingView, scoring_loader,
 PREPROCESS = Preprocess(image_size=24, mean=(0.5,) * 3, std=(0.5,) * 3)
 
 
-def epoch_of(
-    dataset: CellDataset, epoch: int, workers: int, seed: int = 0
-) -> tuple[torch.Tensor, torch.Tensor]:
+def epoch_of(dataset: CellDataset, epoch: int, workers: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
     view = TrainingView(dataset, PREPROCESS, create_augmentation("strong"), seed)
     loader = training_loader(view, batch_size=10, workers=workers)
     view.set_epoch(epoch)

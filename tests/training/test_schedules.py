@@ -23,9 +23,7 @@ def test_the_rate_rises_then_never_rises_again(schedule: str) -> None:
 def test_known_values() -> None:
     assert learning_rate_factor(50, 100, 0, "linear") == pytest.approx(0.5)
     assert learning_rate_factor(25, 100, 0, "cosine") == pytest.approx(0.8535534)
-    assert [learning_rate_factor(s, 90, 0, "step") for s in (0, 30, 60, 89)] == pytest.approx(
-        [1, 0.1, 0.01, 0.01]
-    )
+    assert [learning_rate_factor(s, 90, 0, "step") for s in (0, 30, 60, 89)] == pytest.approx([1, 0.1, 0.01, 0.01])
     assert learning_rate_factor(99, 100, 0, "constant") == 1.0
 
 

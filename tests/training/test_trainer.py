@@ -28,9 +28,7 @@ def net() -> CellClassifier:
 
 
 def same_weights(a: CellClassifier, b: CellClassifier) -> bool:
-    return all(
-        torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True)
-    )
+    return all(torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True))
 
 
 @pytest.mark.slow
@@ -68,9 +66,7 @@ class Interrupt(Callback):
 def test_an_interrupted_run_continues_bit_for_bit(
     parts: tuple[CellDataset, CellDataset], tmp_path: Path, optimizer: str
 ) -> None:
-    config = TrainConfig(
-        epochs=3, batch_size=8, optimizer=optimizer, ema=0.9, augmentation="strong", freeze_epochs=1
-    )
+    config = TrainConfig(epochs=3, batch_size=8, optimizer=optimizer, ema=0.9, augmentation="strong", freeze_epochs=1)
     whole = Trainer(net(), config, out=tmp_path / "whole", device="cpu").fit(*parts)
     with pytest.raises(KeyboardInterrupt):
         Trainer(net(), config, out=tmp_path / "cut", callbacks=[Interrupt(2)], device="cpu").fit(*parts)
@@ -78,9 +74,7 @@ def test_an_interrupted_run_continues_bit_for_bit(
     assert same_weights(whole.model, resumed.model)
     for name in ("best.safetensors", "last.safetensors"):
         assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "cut" / name).read_bytes()
-    timeless = [
-        [{k: v for k, v in row.items() if "second" not in k} for row in f.history] for f in (whole, resumed)
-    ]
+    timeless = [[{k: v for k, v in row.items() if "second" not in k} for row in f.history] for f in (whole, resumed)]
     assert timeless[0] == timeless[1]
     with (tmp_path / "cut" / "history.csv").open() as file:
         assert [row["epoch"] for row in csv.DictReader(file)] == ["1", "2", "3"]
@@ -116,9 +110,7 @@ def test_resume_without_a_folder(parts: tuple[CellDataset, CellDataset]) -> None
 
 
 def test_early_stopping_counts_epochs_without_a_better_one(parts: tuple[CellDataset, CellDataset]) -> None:
-    config = TrainConfig(
-        epochs=30, batch_size=16, lr=1e-9, patience=2, monitor="val_accuracy", warmup_epochs=0
-    )
+    config = TrainConfig(epochs=30, batch_size=16, lr=1e-9, patience=2, monitor="val_accuracy", warmup_epochs=0)
     fit = Trainer(net(), config, device="cpu").fit(*parts)
     assert len(fit.history) == fit.best_epoch + 2 < 30
 
@@ -128,15 +120,11 @@ def test_frozen_epochs_train_the_head_alone(parts: tuple[CellDataset, CellDatase
     Trainer(model, TrainConfig(epochs=1, freeze_epochs=1), device="cpu").fit(*parts)
     after, start = model.backbone.state_dict(), before.backbone.state_dict()
     assert all(torch.equal(after[key], start[key]) for key in start)
-    assert any(
-        not torch.equal(a, b) for a, b in zip(model.head.parameters(), before.head.parameters(), strict=True)
-    )
+    assert any(not torch.equal(a, b) for a, b in zip(model.head.parameters(), before.head.parameters(), strict=True))
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(parts: tuple[CellDataset, CellDataset]) -> None:
-    config = TrainConfig(
-        epochs=1, optimizer="sgd", lr=1e3, warmup_epochs=0, batch_size=4, schedule="constant"
-    )
+    config = TrainConfig(epochs=1, optimizer="sgd", lr=1e3, warmup_epochs=0, batch_size=4, schedule="constant")
 
     def infinite(model: torch.nn.Module, images: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         return model(images).sum() * float("inf")
@@ -146,9 +134,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(parts: tuple[CellDataset, CellD
 
 
 def test_gradient_accumulation_counts_updates(parts: tuple[CellDataset, CellDataset]) -> None:
-    config = TrainConfig(
-        epochs=1, batch_size=8, gradient_accumulation=2, schedule="linear", warmup_epochs=0, lr=1.0
-    )
+    config = TrainConfig(epochs=1, batch_size=8, gradient_accumulation=2, schedule="linear", warmup_epochs=0, lr=1.0)
     fit = Trainer(net(), config, device="cpu").fit(*parts)
     assert fit.history[0]["lr"] == pytest.approx(0.0)
 
@@ -201,7 +187,5 @@ def test_callbacks_are_told_the_end_even_when_it_fails(parts: tuple[CellDataset,
 
     witness = Witness()
     with pytest.raises(KeyboardInterrupt):
-        Trainer(net(), TrainConfig(batch_size=16), callbacks=[witness, Interrupt(0)], device="cpu").fit(
-            *parts
-        )
+        Trainer(net(), TrainConfig(batch_size=16), callbacks=[witness, Interrupt(0)], device="cpu").fit(*parts)
     assert witness.calls == [("start", 30, 2, 0), "end"]

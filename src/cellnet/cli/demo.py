@@ -13,9 +13,7 @@ from cellnet.cli.console import log, print_json
 
 
 def demo(
-    train: Annotated[
-        bool, typer.Option("--train", help="Train a small network on synthetic cells instead.")
-    ] = False,
+    train: Annotated[bool, typer.Option("--train", help="Train a small network on synthetic cells instead.")] = False,
     out: Annotated[Path, typer.Option("--out", help="Folder for the report.")] = Path("runs/demo"),
     device: options.Device = None,
     json: options.Json = False,

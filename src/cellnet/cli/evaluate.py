@@ -23,9 +23,7 @@ def evaluate(
     ] = "test",
     split: options.Split = "0.7,0.1,0.2",
     split_seed: options.SplitSeed = 0,
-    harmonise: Annotated[
-        bool, typer.Option("--harmonise", help="Map the data's labels to the model's.")
-    ] = False,
+    harmonise: Annotated[bool, typer.Option("--harmonise", help="Map the data's labels to the model's.")] = False,
     predictions: Annotated[
         Path | None, typer.Option("--predictions", help="Score this CSV instead of running a model.")
     ] = None,
@@ -47,9 +45,7 @@ def evaluate(
         report = Report.from_predictions(Predictions.read_csv(predictions), title=predictions.name)
     else:
         if root is None and dataset != "synthetic":
-            raise ConfigError(
-                "Give the folder that holds the data set, --root DIR, or a file, --predictions FILE."
-            )
+            raise ConfigError("Give the folder that holds the data set, --root DIR, or a file, --predictions FILE.")
         net = load_pretrained(model)
         images = open_dataset(dataset, root, exclude)
         if harmonise:

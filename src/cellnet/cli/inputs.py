@@ -30,16 +30,12 @@ def parse_split(words: str) -> tuple[float, ...]:
     try:
         numbers = [float(word) for word in words.replace("/", ",").split(",")]
     except ValueError:
-        raise ConfigError(
-            f"--split {words!r} is not a list of shares; type e.g. --split 0.7,0.1,0.2."
-        ) from None
+        raise ConfigError(f"--split {words!r} is not a list of shares; type e.g. --split 0.7,0.1,0.2.") from None
     total = sum(numbers)
     return tuple(number / total for number in numbers) if total > 1.5 else tuple(numbers)
 
 
-def choose_part(
-    dataset: CellDataset, part: str, split: str, seed: int
-) -> tuple[CellDataset, CellDataset | None]:
+def choose_part(dataset: CellDataset, part: str, split: str, seed: int) -> tuple[CellDataset, CellDataset | None]:
     """The part to judge, and the validation part where the data set is split."""
     check_name("part", part, ["train", "val", "test", "all"])
     if part == "all":

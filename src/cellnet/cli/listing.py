@@ -53,9 +53,7 @@ def list_names(
         for column in entries[0] if entries else ["name"]:
             table.add_column(column.replace("_", " "), overflow="fold")
         for entry in entries:
-            table.add_row(
-                *("" if v is None else f"{v:,}" if isinstance(v, int) else str(v) for v in entry.values())
-            )
+            table.add_row(*("" if v is None else f"{v:,}" if isinstance(v, int) else str(v) for v in entry.values()))
         Console().print(table)
 
 

@@ -7,21 +7,15 @@ from typing import Annotated
 
 import typer
 
-Dataset = Annotated[
-    str, typer.Option("--dataset", help="Data set by name; `cellnet list --datasets` shows them.")
-]
+Dataset = Annotated[str, typer.Option("--dataset", help="Data set by name; `cellnet list --datasets` shows them.")]
 Root = Annotated[Path | None, typer.Option("--root", help="Folder that holds the data set.")]
 Exclude = Annotated[
     str | None,
     typer.Option("--exclude", help="Leave images out: `samples` (the shipped ones) or a folder of images."),
 ]
 Split = Annotated[str, typer.Option("--split", help="Shares of train, validation and test.")]
-SplitSeed = Annotated[
-    int, typer.Option("--split-seed", help="Seed of the split; the same for all your models.")
-]
-Device = Annotated[
-    str | None, typer.Option("--device", help="`cpu`, `cuda` …; the best there is if not given.")
-]
+SplitSeed = Annotated[int, typer.Option("--split-seed", help="Seed of the split; the same for all your models.")]
+Device = Annotated[str | None, typer.Option("--device", help="`cpu`, `cuda` …; the best there is if not given.")]
 BatchSize = Annotated[int, typer.Option("--batch-size", min=1, help="Images computed at once.")]
 Json = Annotated[bool, typer.Option("--json", help="Machine-readable result on standard output.")]
 Pretrained = Annotated[str, typer.Option("--model", help="Name of shipped weights, or a checkpoint folder.")]

@@ -17,9 +17,7 @@ def predict(
     model: options.Pretrained = "mobilenet_v2",
     batch_size: options.BatchSize = 32,
     device: options.Device = None,
-    out: Annotated[Path, typer.Option("--out", help="CSV file for the predictions.")] = Path(
-        "predictions.csv"
-    ),
+    out: Annotated[Path, typer.Option("--out", help="CSV file for the predictions.")] = Path("predictions.csv"),
     json: options.Json = False,
 ) -> None:
     """Classify images; an unreadable one becomes a row with an error. Exit code 1 if none could be read.

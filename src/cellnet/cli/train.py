@@ -21,18 +21,10 @@ def train(
     exclude: options.Exclude = None,
     split: options.Split = "0.7,0.1,0.2",
     split_seed: options.SplitSeed = 0,
-    model: Annotated[
-        str, typer.Option("--model", help="Architecture; `cellnet list --models`.")
-    ] = "mobilenet_v2",
-    pretrained: Annotated[
-        bool, typer.Option("--pretrained", help="Start from ImageNet weights of the Hub.")
-    ] = False,
-    weights: Annotated[
-        Path | None, typer.Option("--weights", help="Start from this safetensors file.")
-    ] = None,
-    mean: Annotated[
-        float | None, typer.Option("--mean", help="Mean that the weights expect, all channels.")
-    ] = None,
+    model: Annotated[str, typer.Option("--model", help="Architecture; `cellnet list --models`.")] = "mobilenet_v2",
+    pretrained: Annotated[bool, typer.Option("--pretrained", help="Start from ImageNet weights of the Hub.")] = False,
+    weights: Annotated[Path | None, typer.Option("--weights", help="Start from this safetensors file.")] = None,
+    mean: Annotated[float | None, typer.Option("--mean", help="Mean that the weights expect, all channels.")] = None,
     std: Annotated[float | None, typer.Option("--std", help="Standard deviation that they expect.")] = None,
     image_size: Annotated[int | None, typer.Option("--image-size", help="Side of the input, pixels.")] = None,
     config: Annotated[Path | None, typer.Option("--config", help="TOML file of training options.")] = None,
@@ -43,9 +35,7 @@ def train(
     seed: Annotated[int | None, typer.Option("--seed", help="Seed of the training.")] = None,
     settings: Annotated[
         list[str] | None,
-        typer.Option(
-            "--set", metavar="KEY=VALUE", help="Any other training option, e.g. ema=0.999; repeatable."
-        ),
+        typer.Option("--set", metavar="KEY=VALUE", help="Any other training option, e.g. ema=0.999; repeatable."),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue what stands in --out.")] = False,
     device: options.Device = None,

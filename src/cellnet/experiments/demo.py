@@ -24,9 +24,7 @@ def predict_demo(out: str | PathLike[str], *, device: str | None = None) -> Repo
     return report
 
 
-def train_demo(
-    out: str | PathLike[str], *, device: str | None = None, callbacks: Sequence[Callback] = ()
-) -> Report:
+def train_demo(out: str | PathLike[str], *, device: str | None = None, callbacks: Sequence[Callback] = ()) -> Report:
     """Train the small CNN on drawn cells from nothing, judge it on others, and save the report.
 
     Args:
@@ -37,11 +35,9 @@ def train_demo(
     cells = load_dataset("synthetic", per_class=60, image_size=48)
     train, val, test = cells.split((0.6, 0.2, 0.2), seed=0)
     config = TrainConfig(epochs=6, batch_size=16, lr=2e-3)
-    fit = Trainer(
-        create_model("cnn", cells.labels, image_size=48), config, callbacks=callbacks, device=device
-    ).fit(train, val)
-    report = evaluate(
-        fit.model, test, calibrate_on=val, history=fit.history, title="cellnet demo: drawn cells"
+    fit = Trainer(create_model("cnn", cells.labels, image_size=48), config, callbacks=callbacks, device=device).fit(
+        train, val
     )
+    report = evaluate(fit.model, test, calibrate_on=val, history=fit.history, title="cellnet demo: drawn cells")
     report.save(out)
     return report

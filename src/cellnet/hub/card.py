@@ -76,8 +76,7 @@ def _limits(card: WeightsCard) -> str:
     always = (
         "Figures hold for images like the training images: other stains, microscopes, laboratories or image "
         "crops can be much worse.",
-        "Probabilities were calibrated, if at all, on images of the same source: elsewhere they are too "
-        "confident.",
+        "Probabilities were calibrated, if at all, on images of the same source: elsewhere they are too confident.",
         "The model knows no other classes than those below, and gives every image one of them.",
     )
     return "\n".join(f"- {limit}" for limit in (*card.limits, *always))

@@ -113,9 +113,7 @@ def load(folder: str | os.PathLike[str], *, device: str | torch.device | None = 
 
 def _defined(card: WeightsCard) -> WeightsCard:
     """The card without figures that are undefined (NaN), for which JSON has no word."""
-    finite = {
-        name: figure for name, figure in card.metrics.items() if all(map(math.isfinite, figure.values()))
-    }
+    finite = {name: figure for name, figure in card.metrics.items() if all(map(math.isfinite, figure.values()))}
     return replace(card, metrics=finite)
 
 
@@ -159,9 +157,7 @@ def _read_golden(folder: Path, config: CheckpointConfig, num_classes: int) -> Go
     tensors = read_tensors(folder / GOLDEN, config.golden["sha256"])
     images, logits = tensors.get("images"), tensors.get("logits")
     if images is None or logits is None or logits.shape != (len(images), num_classes):
-        raise WeightsError(
-            f"{folder / GOLDEN} does not fit the model; get the whole checkpoint folder again."
-        )
+        raise WeightsError(f"{folder / GOLDEN} does not fit the model; get the whole checkpoint folder again.")
     return Golden(images, logits, config.golden["tolerance"], dict(config.golden.get("libraries", {})))
 
 
@@ -180,9 +176,7 @@ def _new_folder(final: Path, overwrite: bool) -> Iterator[Path]:
         temporary.rename(final)
     except OSError as error:
         reason = error.strerror or str(error)
-        raise ConfigError(
-            f"Cannot write {final}: {reason}; free some space or choose another folder."
-        ) from error
+        raise ConfigError(f"Cannot write {final}: {reason}; free some space or choose another folder.") from error
     finally:
         if old.exists() and not final.exists():
             old.rename(final)
@@ -196,6 +190,4 @@ def _check_free(final: Path, overwrite: bool) -> None:
     if not (final / config_file.NAME).is_file():
         raise ConfigError(f"{final} holds something that is not a checkpoint; choose another folder.")
     if not overwrite:
-        raise ConfigError(
-            f"{final} holds a checkpoint; give overwrite=True to replace it, or another folder."
-        )
+        raise ConfigError(f"{final} holds a checkpoint; give overwrite=True to replace it, or another folder.")

@@ -100,9 +100,7 @@ class CheckpointConfig:
     def _check_format(path: Path, data: dict[str, Any]) -> None:
         number = data.get("format")
         if type(number) is not int or number < 1:
-            raise WeightsError(
-                f"{path} has no 'format' number, so cellnet did not write it; give a checkpoint folder."
-            )
+            raise WeightsError(f"{path} has no 'format' number, so cellnet did not write it; give a checkpoint folder.")
         if number > FORMAT:
             raise WeightsError(
                 f"{path} has format {number}, written by cellnet {data.get('cellnet', '?')}; this is cellnet "
@@ -136,9 +134,7 @@ def _read_card(data: dict[str, Any], folder: Path) -> WeightsCard:
 def _get(path: Path, data: dict[str, Any], key: str, kind: type[T], default: T | None = None) -> T:
     value = data.get(key, default)
     if not isinstance(value, kind):
-        raise WeightsError(
-            f"{path}: {key!r} is {value!r}, not a {kind.__name__}; get the checkpoint folder again."
-        )
+        raise WeightsError(f"{path}: {key!r} is {value!r}, not a {kind.__name__}; get the checkpoint folder again.")
     return value
 
 

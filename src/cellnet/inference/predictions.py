@@ -118,9 +118,7 @@ class Predictions(Sequence[Prediction]):
         self.errors: list[str | None] = [None] * n if errors is None else list(errors)
         self.ood: NDArray[np.float32] = np.asarray(np.full(n, np.nan) if ood is None else ood, np.float32)
         self.abstain: NDArray[np.bool_] = np.asarray(~self.readable if abstain is None else abstain, np.bool_)
-        self.features: NDArray[np.float32] | None = (
-            None if features is None else np.asarray(features, np.float32)
-        )
+        self.features: NDArray[np.float32] | None = None if features is None else np.asarray(features, np.float32)
         self.targets: NDArray[np.int64] | None = None if targets is None else np.asarray(targets, np.int64)
         tiny = np.finfo(np.float32).tiny
         self.logits: NDArray[np.float32] = np.asarray(
@@ -209,9 +207,7 @@ class Predictions(Sequence[Prediction]):
         rows = []
         for row in self._rows():
             probabilities = {name: _finite(row.pop(name)) for name in self.schema.names}
-            rows.append(
-                {name: _finite(value) for name, value in row.items()} | {"probabilities": probabilities}
-            )
+            rows.append({name: _finite(value) for name, value in row.items()} | {"probabilities": probabilities})
         return {"schema": self.schema.to_dict(), "predictions": rows}
 
     def to_json(self, path: str | os.PathLike[str]) -> Path:

@@ -194,9 +194,7 @@ def _run(
     return logits, None if vectors is None else vectors.float().cpu()
 
 
-def _spread(
-    parts: list[Tensor], known: np.ndarray[Any, np.dtype[np.bool_]], width: int
-) -> np.ndarray[Any, Any]:
+def _spread(parts: list[Tensor], known: np.ndarray[Any, np.dtype[np.bool_]], width: int) -> np.ndarray[Any, Any]:
     """Rows of the readable inputs at their places among all inputs; NaN elsewhere."""
     rows = torch.cat(parts).numpy() if parts else np.empty((0, width), np.float32)
     spread = np.full((len(known), rows.shape[1]), np.nan, np.float32)

@@ -68,9 +68,7 @@ def read_table(path: Path, schema: LabelSchema | None) -> Table:
         elif any(row[name] for name in classes):
             raise DataError(f"{where} has both probabilities and an error; leave one of them empty.")
         table["ood"][i] = _number(where, "ood", row.get("ood") or "nan")
-        table["abstain"][i] = (
-            _flag(where, row["abstain"]) if row.get("abstain") else table["errors"][i] is not None
-        )
+        table["abstain"][i] = _flag(where, row["abstain"]) if row.get("abstain") else table["errors"][i] is not None
         if with_targets:
             targets[i] = _label(where, "target", row["target"], schema)
     if with_targets:
@@ -85,9 +83,7 @@ def _read_text(path: Path) -> tuple[list[str], list[tuple[str, dict[str, str]]]]
         with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as stream:
             header, *cells = list(csv.reader(stream, strict=True)) or [[]]
     except OSError as error:
-        raise DataError(
-            f"Cannot read the predictions file {path}: {error.strerror}; check the path."
-        ) from error
+        raise DataError(f"Cannot read the predictions file {path}: {error.strerror}; check the path.") from error
     except csv.Error as error:
         raise DataError(f"{path} is not a CSV file ({error}); give a predictions file.") from error
     header = [name.strip() for name in header]
@@ -105,9 +101,7 @@ def _read_text(path: Path) -> tuple[list[str], list[tuple[str, dict[str, str]]]]
             continue
         where = f"Row {number} of {path}"
         if len(row) != len(header):
-            raise DataError(
-                f"{where} has {len(row)} cells under {len(header)} column names; correct the row."
-            )
+            raise DataError(f"{where} has {len(row)} cells under {len(header)} column names; correct the row.")
         rows.append((where, dict(zip(header, row, strict=True))))
     return header, rows
 
@@ -156,9 +150,7 @@ def _check_label(where: str, name: str, probabilities: NDArray[np.float32], sche
 def _label(where: str, column: str, name: str, schema: LabelSchema) -> int:
     label = schema.find(name)
     if label is None:
-        reason = (
-            str(unknown_name("class", name, schema.names)) if name else "It is empty; fill it in every row."
-        )
+        reason = str(unknown_name("class", name, schema.names)) if name else "It is empty; fill it in every row."
         raise DataError(f"{where}, column {column!r}: {reason}")
     return label
 

@@ -115,9 +115,7 @@ class TrainConfig:
             wanted = "a whole number" if isinstance(getattr(type(self), name), int) else "a number"
             kinds = (int,) if wanted == "a whole number" or name == "patience" else (int, float)
             if isinstance(value, bool) or not isinstance(value, kinds) or not low <= value <= high:
-                raise ConfigError(
-                    f"{name}={value!r} is out of range; give {wanted} from {low:g} to {high:g}."
-                )
+                raise ConfigError(f"{name}={value!r} is out of range; give {wanted} from {low:g} to {high:g}.")
 
     def to_dict(self) -> dict[str, Any]:
         """The values by name."""

@@ -52,9 +52,7 @@ class RunFolder:
             raise ConfigError(f"{self.path} is a file; name a folder for the run's files.")
         if not self._identity.exists():
             if self.path.exists() and any(self.path.iterdir()):
-                raise ConfigError(
-                    f"{self.path} is not empty and holds no run; choose another folder for this one."
-                )
+                raise ConfigError(f"{self.path} is not empty and holds no run; choose another folder for this one.")
             write_text(self._config, config.to_toml())
             write_text(self._identity, json.dumps(identity, indent=2) + "\n")
             return None

@@ -254,9 +254,7 @@ def check_parts(model: CellClassifier, train: CellDataset, val: CellDataset) -> 
     """
     for dataset, place, wrong in ((train, "train", ("val", "test")), (val, "val", ("train", "test"))):
         if len(dataset) == 0:
-            raise DataError(
-                f"The {place} part is empty; give it images, e.g. dataset.split((0.7, 0.1, 0.2))."
-            )
+            raise DataError(f"The {place} part is empty; give it images, e.g. dataset.split((0.7, 0.1, 0.2)).")
         if dataset.part in wrong:
             raise DataError(
                 f"The {dataset.part!r} part was given where the {place!r} part belongs; "
@@ -299,9 +297,7 @@ def copy_weights(model: nn.Module) -> dict[str, Tensor]:
 
 
 @torch.inference_mode()
-def score(
-    model: nn.Module, loader: DataLoader[tuple[Tensor, int]], accelerator: Accelerator
-) -> dict[str, float]:
+def score(model: nn.Module, loader: DataLoader[tuple[Tensor, int]], accelerator: Accelerator) -> dict[str, float]:
     """Loss, accuracy and macro F1 over a loader, every image counted once."""
     was_training = model.training
     model.eval()
