@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
 
 import pytest
@@ -10,7 +9,6 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from cellnet.backbones import WeightsReport, create_backbone
-from cellnet.backbones.weights import read_weights
 from cellnet.errors import ConfigError, WeightsError
 
 NAME = "timm:test_convnext"
@@ -109,34 +107,6 @@ def test_a_file_that_does_not_fit_changes_nothing(
     assert "\n" not in str(caught.value)
     assert all(torch.equal(value, before[key]) for key, value in backbone.state_dict().items())
     assert backbone.weights_report is None
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (b"", "empty"),
-        (pickle.dumps({"a": 1}), "Python pickle"),
-        (b"PK\x03\x04" + bytes(60), "ZIP archive"),
-        (b"<!DOCTYPE html><html>", "web page"),
-        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0", "git lfs pull"),
-        (b"\x89HDF\r\n\x1a\n" + bytes(60), "Keras"),
-        (b"\x00\x01", "damaged"),
-        (b"just some words, long enough to be a header", "damaged"),
-    ],
-)
-def test_a_foreign_file_is_named_for_what_it_is(tmp_path: Path, content: bytes, message: str) -> None:
-    path = tmp_path / "net.safetensors"
-    path.write_bytes(content)
-    with pytest.raises(WeightsError, match=message) as caught:
-        read_weights(path)
-    assert str(path) in str(caught.value)
-
-
-def test_a_truncated_file(tmp_path: Path, tensors: dict[str, Tensor]) -> None:
-    path = write(tmp_path, tensors)
-    path.write_bytes(path.read_bytes()[:-1000])
-    with pytest.raises(WeightsError, match=r"damaged .* download it again"):
-        read_weights(path)
 
 
 def test_a_missing_file_and_a_folder(tmp_path: Path) -> None:

@@ -6,8 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from cellnet.backbones import create_backbone
 from cellnet.errors import ConfigError, LabelError
-from cellnet.labels import LabelSchema
+from cellnet.images import Preprocess
+from cellnet.labels import PBC_LABELS, LabelSchema
 from cellnet.models import CellClassifier, HybridInceptionXception, create_model, from_architecture
 
 
@@ -115,3 +117,11 @@ def test_branches_that_do_not_fit() -> None:
         HybridInceptionXception.from_branches(a, branch(head="linear"))
     with pytest.raises(ConfigError, match="single backbones"):
         HybridInceptionXception.from_branches(a, branch("cnn+cnn"))
+
+
+def test_the_head_of_the_study_is_the_default(images: Tensor) -> None:
+    backbone = create_backbone("cnn+cnn")
+    preprocess = Preprocess(32, mean=backbone.mean, std=backbone.std)
+    hybrid = HybridInceptionXception(backbone, PBC_LABELS, preprocess)  # type: ignore[arg-type]
+    assert hybrid.head.architecture == {"name": "fusion", "dropout": 0.5}
+    assert hybrid(images).shape == (4, 8)

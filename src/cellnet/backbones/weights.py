@@ -7,20 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from cellnet.errors import WeightsError
-
-# How files begin that people give by mistake, and what to do with them.
-_FOREIGN = (
-    (b"version https://git-lfs", "is a Git LFS pointer, not the weights; fetch them with `git lfs pull`"),
-    (b"PK\x03\x04", "is a PyTorch checkpoint or ZIP archive; convert it with safetensors.torch.save_file"),
-    (b"\x80", "is a Python pickle, which is never loaded; convert it with safetensors.torch.save_file"),
-    (b"\x89HDF", "is a Keras HDF5 file; convert it to safetensors with timm's key names"),
-    (b"<", "is a web page, not the weights; download the file itself"),
-)
+from cellnet.tensors import read_tensors
 
 
 @dataclass(frozen=True)
@@ -66,7 +56,7 @@ def load_weights(network: nn.Module, file: str | Path, unused: Collection[str] =
             network.
     """
     path = Path(file)
-    tensors = read_weights(path)
+    tensors = read_tensors(path)
     own = network.state_dict()
     report = WeightsReport(
         file=path.name,
@@ -86,34 +76,6 @@ def load_weights(network: nn.Module, file: str | Path, unused: Collection[str] =
         _check(path, key, tensors[key], own[key])
     network.load_state_dict({key: tensors[key] for key in report.matched})
     return report
-
-
-def read_weights(file: str | Path) -> dict[str, Tensor]:
-    """All tensors of a safetensors file, as stored.
-
-    Raises:
-        WeightsError: The file is missing, unreadable, damaged or no safetensors; the message says what it
-            seems to be.
-    """
-    path = Path(file)
-    if not path.is_file():
-        reason = "is a folder" if path.is_dir() else "does not exist"
-        raise WeightsError(f"{path} {reason}; give the path of a safetensors file.")
-    if not path.stat().st_size:
-        raise WeightsError(f"{path} is empty (0 bytes); copy or download it again.")
-    try:
-        tensors: dict[str, Tensor] = load_file(path)
-    except OSError as error:
-        raise WeightsError(f"{path} cannot be read: {error}; check its permissions.") from error
-    except SafetensorError as error:
-        with path.open("rb") as stream:
-            start = stream.read(64).lstrip()
-        hint = next(
-            (words for magic, words in _FOREIGN if start.startswith(magic)),
-            f"is damaged or no safetensors file ({error}); copy or download it again",
-        )
-        raise WeightsError(f"{path} {hint}.") from error
-    return tensors
 
 
 def _check(path: Path, key: str, given: Tensor, wanted: Tensor) -> None:

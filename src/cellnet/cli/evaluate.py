@@ -10,7 +10,6 @@ import typer
 from cellnet.cli import options
 from cellnet.cli.console import log, print_json
 from cellnet.cli.inputs import choose_part, open_dataset
-from cellnet.errors import ConfigError
 
 
 def evaluate(
@@ -44,8 +43,6 @@ def evaluate(
     if predictions is not None:
         report = Report.from_predictions(Predictions.read_csv(predictions), title=predictions.name)
     else:
-        if root is None and dataset != "synthetic":
-            raise ConfigError("Give the folder that holds the data set, --root DIR, or a file, --predictions FILE.")
         net = load_pretrained(model)
         images = open_dataset(dataset, root, exclude)
         if harmonise:

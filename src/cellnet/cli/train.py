@@ -26,6 +26,7 @@ def train(
     weights: Annotated[Path | None, typer.Option("--weights", help="Start from this safetensors file.")] = None,
     mean: Annotated[float | None, typer.Option("--mean", help="Mean that the weights expect, all channels.")] = None,
     std: Annotated[float | None, typer.Option("--std", help="Standard deviation that they expect.")] = None,
+    head: Annotated[str | None, typer.Option("--head", help="linear, or the study's: study.")] = None,
     image_size: Annotated[int | None, typer.Option("--image-size", help="Side of the input, pixels.")] = None,
     config: Annotated[Path | None, typer.Option("--config", help="TOML file of training options.")] = None,
     epochs: Annotated[int | None, typer.Option("--epochs", help="Passes over the training part.")] = None,
@@ -61,6 +62,7 @@ def train(
         images.labels,
         pretrained=pretrained,
         weights=weights,
+        head=head,
         image_size=image_size,
         mean=None if mean is None else (mean,) * 3,
         std=None if std is None else (std,) * 3,
@@ -78,7 +80,7 @@ def train(
         resume=resume,
         device=device,
         callbacks=[ProgressBar(log)],
-        command=shlex.join(["cellnet", *sys.argv[1:]]),
+        command=shlex.join(["cellnet", *(word for word in sys.argv[1:] if word != "--resume")]),
         starting_weights=weights.name if weights else "the Hub's ImageNet weights" if pretrained else "",
     )
     if json:
