@@ -10,6 +10,7 @@ import typer
 
 from cellnet.cli import options
 from cellnet.cli.console import log, print_json
+from cellnet.errors import DataError
 
 
 def predict(
@@ -27,6 +28,9 @@ def predict(
     from cellnet.hub import load_pretrained
     from cellnet.images import list_images
 
+    for item in inputs:
+        if not item.exists():
+            raise DataError(f"There is no file or folder {item}; check the path.")
     paths = [path for item in inputs for path in (list_images(item) if item.is_dir() else [item])]
     result = load_pretrained(model).predict(paths, batch_size=batch_size, device=device, progress=not json)
     result.to_csv(out)
