@@ -15,13 +15,10 @@ from importlib.metadata import version
 from pathlib import Path
 
 import cellnet
+from cellnet.evaluation import Estimate
 from cellnet.files import atomic_path
 
 RESULTS = Path(__file__).parents[1] / "results" / "accuracy.csv"
-COLUMNS = (
-    "model", "data", "image_size", "epochs", "start", "test_images", "accuracy", "macro_f1", "minutes", "machine",
-    "versions", "command",
-)  # fmt: skip
 
 
 def row_of(run: Path) -> dict[str, str]:
@@ -34,10 +31,6 @@ def row_of(run: Path) -> dict[str, str]:
         history = list(csv.DictReader(file))
     config = tomllib.loads((run / "config.toml").read_text(encoding="utf-8"))
 
-    def percent(name: str) -> str:
-        m = card.metrics[name]
-        return f"{100 * m['value']:.2f} % [{100 * m['low']:.2f}, {100 * m['high']:.2f}]"
-
     return {
         "model": card.name,
         "data": f"{card.training_data} pool",
@@ -45,8 +38,8 @@ def row_of(run: Path) -> dict[str, str]:
         "epochs": str(config["epochs"]),
         "start": card.starting_weights,
         "test_images": str(card.num_test_images),
-        "accuracy": percent("accuracy"),
-        "macro_f1": percent("macro_f1"),
+        "accuracy": str(Estimate(**card.metrics["accuracy"])),
+        "macro_f1": str(Estimate(**card.metrics["macro_f1"])),
         "minutes": f"{sum(float(row['seconds']) for row in history) / 60:.0f}",
         "machine": f"{platform.machine()}, 2 cores, no GPU",
         "versions": ", ".join(f"{p} {version(p)}" for p in ("torch", "torchvision", "timm")),
@@ -54,20 +47,18 @@ def row_of(run: Path) -> dict[str, str]:
     }
 
 
-def main() -> None:
-    """Replace or append the rows of the runs named on the command line."""
-    rows: dict[str, dict[str, str]] = {}
-    if RESULTS.exists():
-        with RESULTS.open(newline="", encoding="utf-8") as file:
-            rows = {row["model"]: row for row in csv.DictReader(file)}
-    for run in map(Path, sys.argv[1:]):
-        row = row_of(run)
-        rows[row["model"]] = row
-    with atomic_path(RESULTS) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+def replace_rows(path: Path, keys: tuple[str, ...], new: list[dict[str, str]]) -> None:
+    """Write rows into a CSV; a row with the same ``keys`` gives way."""
+    rows: dict[tuple[str, ...], dict[str, str]] = {}
+    if path.exists():
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = {tuple(row[key] for key in keys): row for row in csv.DictReader(file)}
+    rows |= {tuple(row[key] for key in keys): row for row in new}
+    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(new[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows.values())
 
 
 if __name__ == "__main__":
-    main()
+    replace_rows(RESULTS, ("model",), [row_of(Path(run)) for run in sys.argv[1:]])
