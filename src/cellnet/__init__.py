@@ -6,10 +6,10 @@ Importing this package imports nothing heavy: each public name is loaded when it
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING
 
 from cellnet._version import __version__
 
+TYPE_CHECKING = False  # read by type checkers as True; importing typing for it would take milliseconds
 if TYPE_CHECKING:
     from cellnet.backbones import create_backbone
     from cellnet.datasets import CellDataset, load_dataset, samples
