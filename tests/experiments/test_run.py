@@ -45,6 +45,13 @@ def test_the_loaded_model_gives_the_same_report(result: RunResult) -> None:
     assert cellnet.evaluate(model, test).confusion.tolist() == result.report.confusion.tolist()
 
 
+def test_full_precision_gives_the_same_logits_to_the_last_bit(result: RunResult, tmp_path: Path) -> None:
+    cells = cellnet.load_dataset("synthetic", per_class=2, image_size=32, seed=5)
+    folder = result.fit.model.save(tmp_path / "model", storage="float32")
+    before, after = result.fit.model.predict(cells), cellnet.load_pretrained(folder).predict(cells)
+    assert before.logits.tolist() == after.logits.tolist()
+
+
 def test_the_split_file_holds_every_image_once(result: RunResult) -> None:
     with (result.checkpoint.parent / "split.csv").open() as file:
         rows = list(csv.DictReader(file))
