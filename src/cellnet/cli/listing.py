@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import typer
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -49,9 +50,15 @@ def list_names(
         print_json(rows)
         return
     for title, entries in rows.items():
-        table = Table(title=title, title_justify="left")
+        table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
         for column in entries[0] if entries else ["name"]:
-            table.add_column(column.replace("_", " "), overflow="fold")
+            numbers = bool(entries) and isinstance(entries[0][column], int | float)
+            table.add_column(
+                column.replace("_", " "),
+                overflow="fold",
+                no_wrap=column == "name",
+                justify="right" if numbers else "left",
+            )
         for entry in entries:
             table.add_row(*("" if v is None else f"{v:,}" if isinstance(v, int) else str(v) for v in entry.values()))
         Console().print(table)
