@@ -82,6 +82,15 @@ def test_train_writes_a_run_a_report_and_a_model(trained: tuple[Path, dict[str, 
     assert {line.split(",")[2] for line in lines[1:]} == {"train", "val", "test"}
 
 
+def test_the_same_words_give_the_same_model(tmp_path: Path) -> None:
+    words = ["train", "--dataset", "synthetic", "--model", "cnn", "--image-size", 32, "--epochs", 1, "--device", "cpu"]
+    for name in "ab":
+        code, _, log = run(*words, "--seed", 3, "--out", tmp_path / name)
+        assert code == 0, log
+    weights = [(tmp_path / name / "best.safetensors").read_bytes() for name in "ab"]
+    assert weights[0] == weights[1]
+
+
 def test_resume_of_a_finished_run_gives_the_same_figures(folder: Path, trained: tuple[Path, dict[str, Any]]) -> None:
     out, result = trained
     code, text, log = run(

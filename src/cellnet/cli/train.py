@@ -46,6 +46,8 @@ def train(
 
     Example: `cellnet train --dataset pbc --root data --model cnn --image-size 96 --epochs 20 --out runs/cnn`
     """
+    import torch
+
     from cellnet.experiments import train_and_report
     from cellnet.models import create_model
     from cellnet.training import ProgressBar, TrainConfig
@@ -57,6 +59,7 @@ def train(
     )
     images = open_dataset(dataset, root, exclude)
     log.print(images.summary())
+    torch.manual_seed(chosen.seed)  # the initial weights too: the same words give the same model
     net = create_model(
         model,
         images.labels,

@@ -47,7 +47,8 @@ class TrainConfig:
         gradient_accumulation: Steps whose gradients are summed before an update.
         monitor: ``val_loss``, ``val_accuracy`` or ``val_macro_f1``: chooses the best epoch.
         patience: Stop after so many epochs without a better one; None trains to the end.
-        seed: Every random draw of the run follows from it.
+        seed: Every random draw of the training follows from it. Initial weights are drawn when the model is made:
+            call ``torch.manual_seed`` before `create_model`, as ``cellnet train`` does.
         workers: Processes that load images; 0 loads in the training process.
         preload: Decode and resize every image once and keep it in memory as uint8.
 
