@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Self
 
 from cellnet.errors import ConfigError
@@ -38,6 +38,37 @@ class Card:
 
 
 @dataclass(frozen=True)
+class RemoteFile(Card):
+    """A file of a data set, and where to get it.
+
+    Args:
+        name: Its name on disk.
+        urls: Addresses of the same bytes, tried in turn. None: it has to be fetched by hand.
+        sha256: SHA-256 of the bytes in hexadecimal, where it is known.
+        md5: MD5 as the publisher states it, where there is no SHA-256.
+        size: Bytes, for orientation only.
+        instructions: How to get it by hand, e.g. where to register.
+
+    Raises:
+        ConfigError: A name with a folder in it, or an address that is not http or https.
+    """
+
+    name: str
+    urls: tuple[str, ...] = ()
+    sha256: str = ""
+    md5: str = ""
+    size: int | None = None
+    instructions: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.name or self.name in (".", "..") or any(c in self.name for c in "/\\:\0"):
+            raise ConfigError(f"{self.name!r} is not the name of a file; give one without folders.")
+        for url in self.urls:
+            if not url.startswith(("https://", "http://")):
+                raise ConfigError(f"{url!r} is not an http or https address; correct the card of {self.name}.")
+
+
+@dataclass(frozen=True)
 class DatasetCard(Card):
     """Facts about a data set.
 
@@ -54,6 +85,7 @@ class DatasetCard(Card):
         microns_per_pixel: Scale in µm per pixel where it is known.
         num_images: Published number of images, for orientation only: never used to reject data.
         known_defects: Defects that a user should know of.
+        files: What is downloaded.
     """
 
     name: str
@@ -68,6 +100,14 @@ class DatasetCard(Card):
     microns_per_pixel: float | None = None
     num_images: int | None = None
     known_defects: tuple[str, ...] = ()
+    files: tuple[RemoteFile, ...] = ()
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Self:
+        """The inverse of `to_dict`; raises as `Card.from_dict`."""
+        card = super().from_dict(data)
+        files = (file if isinstance(file, RemoteFile) else RemoteFile.from_dict(file) for file in card.files)
+        return replace(card, files=tuple(files))
 
 
 @dataclass(frozen=True)

@@ -77,9 +77,17 @@ def test_train_writes_a_run_a_report_and_a_model(trained: tuple[Path, dict[str, 
     assert not list(out.rglob("*.tmp*"))
     assert "ema = 0.9" in (out / "config.toml").read_text()
     lines = (out / "split.csv").read_text().splitlines()
-    assert lines[0] == "file,label,part,sha256"
+    assert lines[0] == "file,label,part,sha256,split"
     assert len(lines) == 41
     assert {line.split(",")[2] for line in lines[1:]} == {"train", "val", "test"}
+
+
+def test_a_split_file_gives_the_same_test_part(folder: Path, trained: tuple[Path, dict[str, Any]]) -> None:
+    out, result = trained
+    words = ["evaluate", "--model", out / "model", "--dataset", "folder", "--root", folder, "--json", "--split"]
+    by_file, by_seed = (json.loads(run(*words, split)[1]) for split in (out / "split.csv", "60/20/20"))
+    assert by_file["confusion"] == by_seed["confusion"]
+    assert by_file["metrics"]["accuracy"]["value"] == result["metrics"]["accuracy"]["value"]
 
 
 def test_the_same_words_give_the_same_model(tmp_path: Path) -> None:
@@ -213,6 +221,8 @@ def test_help_shows_an_example_of_every_command() -> None:
         (["train", "--dataset", "synthetic", "--set", "emma=1", "--out", "o"], "Did you mean 'ema'"),
         (["train", "--dataset", "synthetic", "--set", "ema", "--out", "o"], "is not KEY=VALUE"),
         (["train", "--dataset", "synthetic", "--split", "a,b", "--out", "o"], "is not a list of shares"),
+        (["train", "--dataset", "synthetic", "--split", "official", "--out", "o"], "has no official split"),
+        (["train", "--dataset", "synthetic", "--split", "gone.csv", "--out", "o"], "Cannot read the split gone.csv"),
         (
             ["train", "--dataset", "synthetic", "--config", "none.toml", "--out", "o"],
             "Cannot read the config",

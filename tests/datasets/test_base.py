@@ -113,7 +113,7 @@ def test_subset_keeps_class_and_extra_columns():
 
 
 def test_choices_of_images_in_memory_share_them(in_memory):
-    assert in_memory.subset([3]).subset([0])._images.data_ptr() == in_memory._images.data_ptr()
+    assert in_memory.subset([3]).subset([0])._source is in_memory._source
     assert np.array_equal(in_memory.subset([3, 7]).subset([1]).image(0), pixels(12)[7])
     assert np.array_equal(in_memory.subset([3, 7]).preload(Preprocess(16)).image(1), pixels(12)[7])
 
@@ -290,3 +290,51 @@ def test_bad_columns(arguments, error, words):
 def test_labels_must_be_a_schema():
     with pytest.raises(LabelError, match="from_names"):
         CellDataset(["a"], [0], ["lymphocyte"])
+
+
+def test_batch_gives_many_images_at_once(in_memory, on_disk):
+    for dataset in (in_memory, on_disk.subset([3, 2, 1, 0])):
+        images, labels = dataset.batch([2, -1])
+        assert torch.equal(images[0], dataset.image(2))
+        assert torch.equal(images[1], dataset.image(-1))
+        assert labels.tolist() == dataset.targets[[2, -1]].tolist()
+        assert labels.dtype == torch.int64
+    with pytest.raises(DataError, match="integers"):
+        in_memory.batch([12])
+
+
+def test_official_split(in_memory):
+    parts = ["train"] * 6 + ["test"] * 5 + [None]
+    dataset = CellDataset(None, in_memory.targets, SCHEMA, images=pixels(12), parts=parts)
+    train, test = dataset.subset(range(11, -1, -1)).official_split()
+    assert (train.part, len(train), test.part, len(test)) == ("train", 6, "test", 5)
+    assert train.parts == ["train"] * 6
+    with pytest.raises(DataError, match="no official split"):
+        in_memory.official_split()
+    with pytest.raises(UnknownNameError, match="'validation'"):
+        CellDataset(None, [0], SCHEMA, images=pixels(1), parts=["validation"])
+    with pytest.raises(DataError, match="2 targets but 1 parts"):
+        CellDataset(None, [0, 1], SCHEMA, images=pixels(2), parts=["val"])
+
+
+def test_repeated_folds_are_the_folds_of_further_seeds(in_memory):
+    pairs = in_memory.folds(2, seed=3, repeats=2)
+    assert [val.files for _, val in pairs[2:]] == [val.files for _, val in in_memory.folds(2, seed=4)]
+    assert len(pairs) == 4
+    with pytest.raises(ConfigError, match="repeats=0"):
+        in_memory.folds(2, repeats=0)
+
+
+def test_with_groups_keeps_them_together(in_memory):
+    groups = [i % 3 + 3 * (i // 6) for i in range(12)]
+    train, test = in_memory.with_groups(groups).split((0.5, 0.5))
+    assert not set(train.groups.tolist()) & set(test.groups.tolist())
+    assert in_memory.with_groups(None).groups is None
+    with pytest.raises(DataError, match="12 images but 1 groups"):
+        in_memory.with_groups(["a"])
+
+
+def test_images_without_counterpart_are_kept_apart(in_memory):
+    known, unknown = in_memory.harmonise(PBC_LABELS), in_memory.not_comparable(PBC_LABELS)
+    assert len(known) + len(unknown) == len(in_memory)
+    assert unknown.class_counts() == {"lymphocyte": 0, "monocyte": 0, "blast": 4}

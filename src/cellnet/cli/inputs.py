@@ -30,9 +30,24 @@ def parse_split(words: str) -> tuple[float, ...]:
     try:
         numbers = [float(word) for word in words.replace("/", ",").split(",")]
     except ValueError:
-        raise ConfigError(f"--split {words!r} is not a list of shares; type e.g. --split 0.7,0.1,0.2.") from None
+        raise ConfigError(
+            f"--split {words!r} is not a list of shares; type e.g. --split 0.7,0.1,0.2, "
+            "`official`, or the name of a split's CSV file."
+        ) from None
     total = sum(numbers)
     return tuple(number / total for number in numbers) if total > 1.5 else tuple(numbers)
+
+
+def divide(dataset: CellDataset, split: str, seed: int) -> tuple[tuple[CellDataset, ...], str]:
+    """The parts that ``--split`` and ``--split-seed`` name, and how they were made, in words."""
+    from cellnet.datasets import read_split
+
+    if split == "official":
+        return dataset.official_split(), "official split"
+    if split.endswith(".csv"):
+        return read_split(split, dataset), f"split file {Path(split).name}"
+    words = f"stratified by class, identical images together, split seed {seed}"
+    return dataset.split(parse_split(split), seed=seed), words
 
 
 def choose_part(dataset: CellDataset, part: str, split: str, seed: int) -> tuple[CellDataset, CellDataset | None]:
@@ -40,7 +55,7 @@ def choose_part(dataset: CellDataset, part: str, split: str, seed: int) -> tuple
     check_name("part", part, ["train", "val", "test", "all"])
     if part == "all":
         return dataset, None
-    parts = {p.part: p for p in dataset.split(parse_split(split), seed=seed)}
+    parts = {p.part: p for p in divide(dataset, split, seed)[0]}
     check_name("part of this split", part, [name for name in parts if name])
     return parts[part], parts.get("val")
 

@@ -13,7 +13,9 @@ Exclude = Annotated[
     str | None,
     typer.Option("--exclude", help="Leave images out: `samples` (the shipped ones) or a folder of images."),
 ]
-Split = Annotated[str, typer.Option("--split", help="Shares of train, validation and test.")]
+Split = Annotated[
+    str, typer.Option("--split", help="Shares of train, validation and test; or `official`, or a split's CSV file.")
+]
 SplitSeed = Annotated[int, typer.Option("--split-seed", help="Seed of the split; the same for all your models.")]
 Device = Annotated[str | None, typer.Option("--device", help="`cpu`, `cuda` …; the best there is if not given.")]
 BatchSize = Annotated[int, typer.Option("--batch-size", min=1, help="Images computed at once.")]

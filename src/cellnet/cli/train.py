@@ -11,7 +11,7 @@ import typer
 
 from cellnet.cli import options
 from cellnet.cli.console import log, print_json
-from cellnet.cli.inputs import open_dataset, parse_settings, parse_split
+from cellnet.cli.inputs import divide, open_dataset, parse_settings
 
 
 def train(
@@ -59,6 +59,7 @@ def train(
     )
     images = open_dataset(dataset, root, exclude)
     log.print(images.summary())
+    parts, how = divide(images, split, split_seed)
     torch.manual_seed(chosen.seed)  # the initial weights too: the same words give the same model
     net = create_model(
         model,
@@ -73,13 +74,12 @@ def train(
     if net.backbone.weights_report is not None:
         log.print(str(net.backbone.weights_report))
     result = train_and_report(
-        images,
+        parts,
         net,
         chosen,
         out,
         name=model,
-        fractions=parse_split(split),
-        split_seed=split_seed,
+        split=how,
         resume=resume,
         device=device,
         callbacks=[ProgressBar(log)],

@@ -11,11 +11,22 @@ from cellnet.datasets.base import CellDataset
 from cellnet.datasets.folder import CellFolder
 from cellnet.datasets.pbc import PBC
 from cellnet.datasets.samples import samples
+from cellnet.datasets.split_files import read_split, write_split
 from cellnet.datasets.synthetic import SyntheticCells
 from cellnet.errors import ConfigError
 from cellnet.registry import Registry, check_name
 
-__all__ = ["DATASETS", "PBC", "CellDataset", "CellFolder", "SyntheticCells", "load_dataset", "samples"]
+__all__ = [
+    "DATASETS",
+    "PBC",
+    "CellDataset",
+    "CellFolder",
+    "SyntheticCells",
+    "load_dataset",
+    "read_split",
+    "samples",
+    "write_split",
+]
 
 DATASETS: Registry[type[CellDataset]] = Registry("data set", "cellnet.datasets")
 """Data set classes by name; each has a class-level ``card``. Open to plug-ins."""

@@ -19,30 +19,33 @@ from torch.utils.data import Dataset
 
 from cellnet.cards import DatasetCard
 from cellnet.datasets import columns, display, splits
+from cellnet.datasets.columns import PARTS
+from cellnet.datasets.sources import ImageArray, ImageFiles, ImageSource
 from cellnet.errors import ConfigError, DataError
-from cellnet.images import Preprocess, decode
+from cellnet.images import Preprocess
 from cellnet.labels import LabelSchema, harmonise
 from cellnet.registry import check_name
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-PARTS = ("train", "val", "test")
-
 
 class CellDataset(Dataset[tuple[Any, int]]):
     """Labelled images of single cells: ``ds[i] -> (image, label)``.
 
-    Images come from files, decoded when they are asked for, or from one array in memory. Every column has one
-    entry an image; methods that choose or change images return a new data set and leave this one alone.
+    Images come from files, decoded when they are asked for, from one array in memory, or from another source.
+    Every column has one entry an image; methods that choose or change images return a new data set and leave
+    this one alone.
 
     Args:
         files: Image files, N of them; with ``images`` only their names. None: the images are numbered.
         targets: N integer labels, 0 … number of classes - 1.
         labels: What the labels mean.
-        images: N×3×H×W uint8, instead of reading ``files``.
+        images: N×3×H×W uint8, or an `ImageSource` of N images, instead of reading ``files``.
         groups: N values that say which images belong together (donor, slide); such images stay in one part of
             a split. None, as a whole or for single images, where it is not known.
+        parts: The part (``"train"``, ``"val"``, ``"test"``) that the publisher put each image in, or None; see
+            `official_split`.
         transform: Applied to each image (uint8 3×H×W) by ``ds[i]``.
         part: ``"train"``, ``"val"``, ``"test"`` or None; kept by every further choice of images.
         card: Where the data come from.
@@ -61,7 +64,7 @@ class CellDataset(Dataset[tuple[Any, int]]):
     """
 
     card: DatasetCard | None = None
-    _columns: ClassVar[tuple[str, ...]] = ("files", "targets", "groups", "_rows", "_hashes")
+    _columns: ClassVar[tuple[str, ...]] = ("files", "targets", "groups", "parts", "_rows", "_hashes")
     """Attributes with one entry an image; a subclass with more columns adds their names."""
 
     def __init__(
@@ -70,34 +73,35 @@ class CellDataset(Dataset[tuple[Any, int]]):
         targets: ArrayLike,
         labels: LabelSchema,
         *,
-        images: Tensor | NDArray[np.uint8] | None = None,
+        images: Tensor | NDArray[np.uint8] | ImageSource | None = None,
         groups: ArrayLike | None = None,
+        parts: Sequence[str | None] | None = None,
         transform: Callable[[Tensor], Any] | None = None,
         part: str | None = None,
         card: DatasetCard | None = None,
     ) -> None:
         self.labels = labels
         self.targets = columns.check_targets(targets, labels)
-        # All choices of images in memory share one array and hold rows of it: ten folds need no more than one.
-        self._images = None if images is None else columns.check_images(images)
+        if images is None:
+            if files is None:
+                raise DataError("A data set needs images: give files=[...] or images=array.")
+            images = ImageFiles(files)
+        # All choices of images share one source and hold rows of it: ten folds need no more memory than one.
+        self._source = images if isinstance(images, ImageSource) else ImageArray(columns.check_images(images))
         self._rows = np.arange(len(self.targets))
-        if files is not None:
-            self.files = [os.fspath(file) for file in files]
-        elif self._images is not None:
-            self.files = [f"image_{i:06d}" for i in range(len(self._images))]
-        else:
-            raise DataError("A data set needs images: give files=[...] or images=array.")
+        names = (f"image_{i:06d}" for i in range(len(self._source))) if files is None else files
+        self.files = [os.fspath(name) for name in names]
         self.groups = None if groups is None else np.asarray(groups)
+        self.parts = None if parts is None else columns.check_parts(parts)
         self.transform = transform
         self.part = part if part is None else check_name("part", part, PARTS)
         self._hashes: list[str] | None = None
         if card is not None:
             self.card = card
-        for name in ("files", "groups", "_images"):
-            column = getattr(self, name)
-            if column is not None and len(column) != len(self.targets):
+        for name, column in (("files", self.files), ("groups", groups), ("parts", parts), ("images", self._source)):
+            if column is not None and len(column) != len(self.targets):  # type: ignore[arg-type]
                 raise DataError(
-                    f"There are {len(self.targets)} targets but {len(column)} {name.strip('_')}; "
+                    f"There are {len(self.targets)} targets but {len(column)} {name}; "  # type: ignore[arg-type]
                     "give one entry an image."
                 )
 
@@ -125,9 +129,17 @@ class CellDataset(Dataset[tuple[Any, int]]):
         row = operator.index(index)
         if not -len(self) <= row < len(self):
             raise IndexError(f"There is no image {row}: the data set has {len(self)} images.")
-        if self._images is not None:
-            return self._images[self._rows[row]].clone()  # a transform may write into its argument
-        return decode(self.files[row])
+        return self._source.image(self._rows[row])
+
+    def batch(self, indices: ArrayLike) -> tuple[Tensor, Tensor]:
+        """Many images at once, without ``transform``: uint8 N×3×H×W, and their labels, int64 N.
+
+        Raises:
+            DataError: Indices that cannot be used, or images that differ in size.
+            ImageError: A file cannot be read; the message names it.
+        """
+        rows = columns.check_indices(indices, len(self))
+        return self._source.batch(self._rows[rows]), torch.from_numpy(self.targets[rows])
 
     def subset(self, indices: ArrayLike, part: str | None = None) -> Self:
         """The images at ``indices``, in that order, with all columns.
@@ -169,16 +181,55 @@ class CellDataset(Dataset[tuple[Any, int]]):
         rows = splits.stratified(self.targets, self._units(), shares, seed, names=self.labels.names)
         return tuple(self.subset(r, part) for r, part in zip(rows, parts, strict=True))
 
-    def folds(self, k: int, seed: int = 0) -> list[tuple[Self, Self]]:
-        """The ``k`` pairs ``(train, val)`` of a cross-validation, under the same rules as `split`.
+    def folds(self, k: int, seed: int = 0, repeats: int = 1) -> list[tuple[Self, Self]]:
+        """The pairs ``(train, val)`` of a cross-validation, under the same rules as `split`.
+
+        Args:
+            k: Number of folds.
+            seed: Seed of the shuffle; repetition r uses ``seed + r``.
+            repeats: How often the images are divided anew.
+
+        Returns:
+            ``k * repeats`` pairs, one repetition after the other.
 
         Raises:
-            ConfigError: ``k`` is below 2.
+            ConfigError: ``k`` is below 2, or ``repeats`` below 1.
             DataError: A class has fewer independent images than ``k``.
         """
-        held_out = splits.k_fold(self.targets, self._units(), k, seed, names=self.labels.names)
-        rest = [np.setdiff1d(np.arange(len(self)), rows) for rows in held_out]
-        return [(self.subset(r, "train"), self.subset(h, "val")) for r, h in zip(rest, held_out, strict=True)]
+        if repeats < 1:
+            raise ConfigError(f"repeats={repeats!r} must be at least 1.")
+        units, pairs = self._units(), []
+        for repetition in range(repeats):
+            for held_out in splits.k_fold(self.targets, units, k, seed + repetition, names=self.labels.names):
+                rest = np.setdiff1d(np.arange(len(self)), held_out)
+                pairs.append((self.subset(rest, "train"), self.subset(held_out, "val")))
+        return pairs
+
+    def official_split(self) -> tuple[Self, ...]:
+        """The parts that the publisher made, in the order train, val, test, as far as there are such.
+
+        It is taken as published: `cellnet.audit` says whether one image stands in two parts.
+
+        Raises:
+            DataError: The publisher made none.
+        """
+        given = np.array([] if self.parts is None else self.parts, object)
+        found = [part for part in PARTS if (given == part).any()]
+        if not found:
+            raise DataError("This data set has no official split; use .split((0.7, 0.1, 0.2), seed=0).")
+        return tuple(self.subset(np.flatnonzero(given == part), part) for part in found)
+
+    def with_groups(self, groups: ArrayLike | None) -> Self:
+        """The same images with other ``groups``, which every later split keeps together.
+
+        Raises:
+            DataError: Not one group an image.
+        """
+        changed = copy.copy(self)
+        changed.groups = None if groups is None else np.asarray(groups)
+        if changed.groups is not None and len(changed.groups) != len(self):
+            raise DataError(f"There are {len(self)} images but {len(changed.groups)} groups; give one an image.")
+        return changed
 
     def exclude(self, files: Iterable[str | os.PathLike[str]]) -> Self:
         """Without the images that ``files`` names, for instance those that a model is to be shown on later.
@@ -198,7 +249,9 @@ class CellDataset(Dataset[tuple[Any, int]]):
         return changed
 
     def harmonise(self, target: LabelSchema) -> Self:
-        """The same images with the labels of another schema; those of classes it does not know are dropped.
+        """The same images with the labels of another schema, without those of classes it does not know.
+
+        `not_comparable` gives the images that are left out.
 
         Raises:
             LabelError: No class has a counterpart in ``target``.
@@ -208,6 +261,17 @@ class CellDataset(Dataset[tuple[Any, int]]):
         changed.targets = new_labels[changed.targets]
         changed.labels = target
         return changed
+
+    def not_comparable(self, target: LabelSchema) -> Self:
+        """The images whose class has no counterpart in ``target``, with their own labels.
+
+        A model of the target's classes should abstain on them: they serve to test that it does.
+
+        Raises:
+            LabelError: No class has a counterpart in ``target``.
+        """
+        unknown = np.array([i is None for i in harmonise(self.labels, target).indices])
+        return self.subset(unknown[self.targets])
 
     def preload(self, preprocess: Preprocess, progress: bool = False) -> Self:
         """The same data set with all images decoded, preprocessed and held in memory.
@@ -232,7 +296,7 @@ class CellDataset(Dataset[tuple[Any, int]]):
             done = pool.map(load, range(len(self)))
             for _ in display.track(done, len(self), "Loading images") if progress else done:
                 pass
-        loaded._images, loaded._rows = images, np.arange(len(images))
+        loaded._source, loaded._rows = ImageArray(images), np.arange(len(images))
         return loaded
 
     def content_hashes(self) -> list[str]:
@@ -244,12 +308,7 @@ class CellDataset(Dataset[tuple[Any, int]]):
             ImageError: A file cannot be read; the message names it.
         """
         if self._hashes is None:
-            if self._images is not None:
-                pixels = (self.image(row).numpy().tobytes() for row in range(len(self)))
-                self._hashes = [hashlib.sha256(data).hexdigest() for data in pixels]
-            else:
-                with ThreadPoolExecutor() as pool:
-                    self._hashes = list(pool.map(columns.hash_file, self.files))
+            self._hashes = self._source.hashes(self._rows)
         return list(self._hashes)
 
     def fingerprint(self) -> str:

@@ -15,6 +15,9 @@ from torch import Tensor
 
 from cellnet.errors import DataError, ImageError, LabelError
 from cellnet.labels import LabelSchema
+from cellnet.registry import check_name
+
+PARTS = ("train", "val", "test")
 
 
 def check_targets(targets: ArrayLike, labels: LabelSchema) -> NDArray[np.int64]:
@@ -57,6 +60,15 @@ def check_images(images: Tensor | NDArray[Any]) -> Tensor:
     if isinstance(images, Tensor):
         return images.cpu()
     return torch.from_numpy(np.require(images, requirements=["C", "W"]))  # torch wants writable memory
+
+
+def check_parts(parts: Sequence[str | None]) -> list[str | None]:
+    """Official parts as a list of ``train``, ``val``, ``test`` and None.
+
+    Raises:
+        UnknownNameError: Another word.
+    """
+    return [part if part is None else check_name("part", part, PARTS) for part in parts]
 
 
 def check_indices(indices: ArrayLike, size: int) -> NDArray[np.int64]:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 
 from cellnet.cards import WeightsCard
-from cellnet.datasets import CellDataset
+from cellnet.datasets import CellDataset, write_split
+from cellnet.errors import DataError
 from cellnet.evaluation import Report, evaluate
-from cellnet.files import atomic_path
 from cellnet.models import CellClassifier
 from cellnet.training import Callback, Fit, TrainConfig, Trainer
 
@@ -32,32 +31,30 @@ class RunResult:
 
 
 def train_and_report(
-    dataset: CellDataset,
+    parts: Sequence[CellDataset],
     model: CellClassifier,
     config: TrainConfig,
     out: str | PathLike[str],
     *,
     name: str = "model",
-    fractions: Sequence[float] = (0.7, 0.1, 0.2),
-    split_seed: int = 0,
+    split: str = "",
     resume: bool = False,
     device: str | None = None,
     callbacks: Sequence[Callback] = (),
     command: str = "",
     starting_weights: str = "",
 ) -> RunResult:
-    """Train on a seeded split of one data set and judge the best epoch on its test part.
+    """Train on the first of three parts, choose the best epoch on the second, and judge it on the third.
 
     The temperature and the thresholds of abstention are fitted on the validation part.
 
     Args:
-        dataset: All images.
+        parts: Training, validation and test part.
         model: The model to train, in place.
         config: How to train.
         out: Run folder; ``report/`` and the checkpoint folder ``model/`` are written into it.
         name: Name of the weights in their card.
-        fractions: Shares of train, validation and test.
-        split_seed: Seed of the split; the same seed gives the same test part for every model and ``config.seed``.
+        split: How the parts were made, in words, for the card.
         resume: Continue the run in ``out``.
         device: ``"cpu"``, or None for the best device there is.
         callbacks: Things that watch the training.
@@ -65,38 +62,32 @@ def train_and_report(
         starting_weights: Where the model's weights started from, for the card.
 
     Raises:
-        CellnetError: As `CellDataset.split`, `Trainer.fit` and `evaluate`.
+        DataError: Not three parts.
+        CellnetError: As `Trainer.fit` and `evaluate`.
     """
     folder = Path(out)
-    train, val, test = dataset.split(fractions, seed=split_seed)
+    if [part.part for part in parts] != ["train", "val", "test"]:
+        raise DataError(
+            f"A training needs the parts train, val and test, not {[part.part for part in parts]}; "
+            "divide by three shares, such as 0.7,0.1,0.2."
+        )
+    train, val, test = parts
     trainer = Trainer(model, config, out=folder, callbacks=callbacks, device=device)
     fit = trainer.fit(train, val, resume=resume)
-    write_split(folder / "split.csv", train, val, test)
+    split_hash = write_split(folder / "split.csv", train, val, test)
     report = evaluate(fit.model, test, calibrate_on=val, history=fit.history)
     report.save(folder / "report")
-    shares = ", ".join(f"{len(part)} {part.part}" for part in (train, val, test))
+    shares = ", ".join(f"{len(part)} {part.part}" for part in parts)
     card = WeightsCard(
         name=name,
-        training_data=dataset.card.name if dataset.card else dataset.labels.name,
+        training_data=train.card.name if train.card else train.labels.name,
         training_data_hash=train.fingerprint(),
-        split=f"stratified by class, identical images together, split seed {split_seed}: {shares}",
+        split=f"{split or 'given parts'}: {shares}; split {split_hash}",
         starting_weights=starting_weights or "none (random initialisation)",
         command=command,
         metrics={k: m for k, m in report.to_dict()["metrics"].items() if m["value"] is not None},
         num_test_images=len(test),
-        limits=dataset.card.known_defects if dataset.card else (),
+        limits=train.card.known_defects if train.card else (),
     )
     checkpoint = fit.model.save(folder / "model", card=card, overwrite=True)
     return RunResult(fit, report, checkpoint)
-
-
-def write_split(path: str | PathLike[str], *parts: CellDataset) -> None:
-    """Write which image went where: CSV with the columns file, label, part and sha256 of the image."""
-    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(("file", "label", "part", "sha256"))
-        for part in parts:
-            names = part.labels.names
-            for image, target, digest in zip(part.files, part.targets, part.content_hashes(), strict=True):
-                # The class folder and the file name: enough to find it, nothing of this machine.
-                writer.writerow(("/".join(Path(image).parts[-2:]), names[target], part.part, digest))

@@ -1,0 +1,147 @@
+"""Where the pixels of a data set come from: files, an array in memory, or whatever a reader needs."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from cellnet.datasets.columns import hash_file
+from cellnet.errors import DataError
+from cellnet.images import decode
+
+Rows = NDArray[np.int64]
+
+
+class ImageSource(ABC):
+    """Images by row. All choices of images from a data set share one source and hold rows of it."""
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Number of images."""
+
+    @abstractmethod
+    def image(self, row: int) -> Tensor:
+        """The image, uint8 3×H×W, which the caller may write into.
+
+        Raises:
+            ImageError: It cannot be read; the message names it.
+        """
+
+    @abstractmethod
+    def hash(self, row: int) -> str:
+        """SHA-256 of the image's file, or of its pixels where it has none of its own."""
+
+    def batch(self, rows: Rows) -> Tensor:
+        """Many images at once, uint8 N×3×H×W.
+
+        Raises:
+            DataError: The images differ in size; the message names two of them.
+        """
+        images = [self.image(row) for row in rows]
+        for row, image in zip(rows, images, strict=True):
+            if image.shape != images[0].shape:
+                raise DataError(
+                    f"{self.name(rows[0])} has {_size(images[0])} and {self.name(row)} has {_size(image)} pixels; "
+                    "images of one batch need one size: use .preload(Preprocess(image_size)) or a transform."
+                )
+        return torch.stack(images) if images else torch.empty((0, 3, 0, 0), dtype=torch.uint8)
+
+    def hashes(self, rows: Rows) -> list[str]:
+        """`hash` of many rows, read in parallel."""
+        with ThreadPoolExecutor() as pool:
+            return list(pool.map(self.hash, rows))
+
+    def name(self, row: int) -> str:
+        """What an error message calls the image."""
+        return f"image {row}"
+
+
+class ImageFiles(ImageSource):
+    """One file an image, decoded when it is asked for."""
+
+    def __init__(self, files: Iterable[str | os.PathLike[str]]) -> None:
+        self.files = [os.fspath(file) for file in files]
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def image(self, row: int) -> Tensor:
+        """The decoded file."""
+        return decode(self.files[row])
+
+    def hash(self, row: int) -> str:
+        """SHA-256 of the file's bytes."""
+        return hash_file(self.files[row])
+
+    def name(self, row: int) -> str:
+        """The file."""
+        return self.files[row]
+
+
+class ImageRegions(ImageFiles):
+    """Rectangles of larger photographs.
+
+    Args:
+        files: The photograph of each image.
+        boxes: Left, top, right and bottom of each image in pixels, right and bottom excluded. What lies outside
+            the photograph is cut off.
+    """
+
+    def __init__(self, files: Iterable[str | os.PathLike[str]], boxes: Sequence[tuple[int, int, int, int]]) -> None:
+        super().__init__(files)
+        self.boxes = list(boxes)
+
+    def image(self, row: int) -> Tensor:
+        """The rectangle of the decoded photograph."""
+        left, top, right, bottom = self.boxes[row]
+        image = decode(self.files[row])[:, max(0, top) : max(0, bottom), max(0, left) : max(0, right)]
+        if image.numel() == 0:
+            raise DataError(f"The box {self.boxes[row]} lies outside {self.name(row)}; correct its annotation.")
+        return image.permute(1, 2, 0).contiguous().permute(2, 0, 1)
+
+    def hash(self, row: int) -> str:
+        """SHA-256 of the photograph's bytes and the box."""
+        return hashlib.sha256(f"{super().hash(row)} {self.boxes[row]}".encode()).hexdigest()
+
+    def name(self, row: int) -> str:
+        """File name and box."""
+        return f"{Path(self.files[row]).name} {self.boxes[row]}"
+
+
+class ImageArray(ImageSource):
+    """One array in memory.
+
+    Args:
+        images: uint8 N×3×H×W, in any memory layout.
+    """
+
+    def __init__(self, images: Tensor) -> None:
+        self.images = images
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def image(self, row: int) -> Tensor:
+        """A copy: a transform may write into its argument."""
+        return self.images[row].clone()
+
+    def batch(self, rows: Rows) -> Tensor:
+        """All rows in one copy."""
+        return self.images[torch.from_numpy(rows)]
+
+    def hash(self, row: int) -> str:
+        """SHA-256 of the pixels, C×H×W."""
+        return hashlib.sha256(self.images[row].contiguous().numpy().tobytes()).hexdigest()
+
+
+def _size(image: Tensor) -> str:
+    return f"{image.shape[2]}×{image.shape[1]}"
