@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import csv
+import runpy
 from pathlib import Path
+from typing import Any
 
 import mkdocs_gen_files
 
-from cellnet.cards import DatasetCard
-from cellnet.datasets import DATASETS
+from cellnet.datasets import DATASETS, CellDataset, PublicDataset
 from cellnet.models import create_model, list_models
 
 ROOT = Path(__file__).parent.parent
@@ -23,6 +24,11 @@ def write(path: str, text: str) -> None:
 def table(header: list[str], rows: list[list[str]]) -> str:
     lines = [header, ["---"] * len(header), *rows]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def helper(file: str, name: str) -> Any:
+    """A function of a script that lies beside this one."""
+    return runpy.run_path(str(ROOT / "docs" / file))[name]
 
 
 def reference() -> None:
@@ -42,7 +48,8 @@ def reference() -> None:
     write("reference/SUMMARY.md", "- [Reference](index.md)\n" + summary)
 
 
-def dataset_page(card: DatasetCard) -> str:
+def dataset_page(kind: type[CellDataset]) -> str:
+    card = kind.card
     facts = {
         "Source": card.source,
         "DOI": f"[{card.doi}](https://doi.org/{card.doi})" if card.doi else "",
@@ -56,19 +63,53 @@ def dataset_page(card: DatasetCard) -> str:
     rows = [[name, value] for name, value in facts.items() if value]
     page = f"# {card.title}\n\n`cellnet.load_dataset({card.name!r}, …)`\n\n{card.description}\n\n"
     page += table(["", ""], rows) if rows else ""
+    if issubclass(kind, PublicDataset):
+        page += "\n## Classes\n\n" + table(
+            ["label", "class", "what it is"],
+            [[str(label), f"`{cell.name}`", cell.description] for label, cell in enumerate(kind.schema)],
+        )
+        page += "\n[How they map to other schemas](taxonomy.md).\n"
+    if card.files:
+        page += "\n## Files\n\n" + table(
+            ["file", "bytes", "hash", "how to get it"],
+            [
+                [f"`{f.name}`", f"{f.size:,}" if f.size else "", f"`{f.sha256 or f.md5}`" if f.sha256 or f.md5 else "",
+                 f"`cellnet download {card.name}`" if f.urls else f.instructions]
+                for f in card.files
+            ],
+        )  # fmt: skip
     if card.known_defects:
         page += "\n## Known limits and defects\n\n" + "".join(f"- {defect}\n" for defect in card.known_defects)
-    return page
+    return page + f"\n## Reader\n\n::: {kind.__module__}.{kind.__name__}\n"
 
 
 def datasets() -> None:
-    cards = [DATASETS.get(name).card for name in DATASETS.list()]
-    for card in cards:
-        write(f"data-sets/{card.name}.md", dataset_page(card))
-    rows = [[f"[`{c.name}`]({c.name}.md)", c.title, c.licence] for c in cards]
-    write("data-sets/index.md", "# Data sets\n\n" + table(["name", "title", "licence"], rows))
-    links = "".join(f"- [{card.name}]({card.name}.md)\n" for card in cards)
-    write("data-sets/SUMMARY.md", "- [Data sets](index.md)\n" + links)
+    kinds = [DATASETS.get(name) for name in DATASETS.list()]
+    for kind in kinds:
+        write(f"data-sets/{kind.card.name}.md", dataset_page(kind))
+    public = [kind for kind in kinds if issubclass(kind, PublicDataset)]
+    write("data-sets/taxonomy.md", helper("taxonomy.py", "taxonomy_page")(public))
+    rows = [
+        [
+            f"[`{k.card.name}`]({k.card.name}.md)",
+            k.card.title,
+            str(len(k.schema)) if issubclass(k, PublicDataset) else "",
+            "" if k.card.num_images is None else f"{k.card.num_images:,}",
+            k.card.licence,
+        ]
+        for k in kinds
+    ]
+    text = "# Data sets\n\n" + table(["name", "title", "classes", "images", "licence"], rows)
+    write("data-sets/index.md", text + "\n[How their labels map to each other](taxonomy.md).\n")
+    links = "".join(f"- [{kind.card.name}]({kind.card.name}.md)\n" for kind in kinds)
+    write("data-sets/SUMMARY.md", "- [Data sets](index.md)\n- [How labels map](taxonomy.md)\n" + links)
+
+
+def pictures() -> None:
+    draw = helper("augment_sheet.py", "contact_sheet")
+    for name in ("light", "strong", "domain"):
+        with mkdocs_gen_files.open(f"assets/augment-{name}.png", "wb") as file:
+            file.write(draw(name))
 
 
 def models() -> None:
@@ -100,5 +141,6 @@ def results() -> None:
 
 reference()
 datasets()
+pictures()
 models()
 results()

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from cellnet.cards import Card, DatasetCard, WeightsCard
+from cellnet.cards import Card, DatasetCard, RemoteFile, WeightsCard
 from cellnet.errors import ConfigError, UnknownNameError
 
 DATASET = DatasetCard("pbc", "Peripheral blood cells", licence="CC-BY-4.0", num_images=17092, known_defects=("a", "b"))
@@ -56,3 +56,21 @@ def test_missing_field() -> None:
 def test_no_dictionary(data: Any) -> None:
     with pytest.raises(ConfigError, match="is read from a dictionary"):
         DatasetCard.from_dict(data)
+
+
+def test_remote_files_round_trip_inside_a_dataset_card() -> None:
+    file = RemoteFile("cells.zip", ("https://example.org/cells.zip",), md5="0" * 32, size=5)
+    card = DatasetCard("mine", "My cells", files=(file, RemoteFile("by_hand.zip", instructions="Write to us.")))
+    assert DatasetCard.from_dict(json.loads(json.dumps(card.to_dict()))) == card
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b.zip", "..\\b.zip", "C:b.zip", "a\0.zip"])
+def test_a_remote_file_is_a_name_without_folders(name: str) -> None:
+    with pytest.raises(ConfigError, match="not the name of a file"):
+        RemoteFile(name)
+
+
+@pytest.mark.parametrize("url", ["ftp://example.org/a", "file:///etc/passwd", "example.org/a"])
+def test_a_remote_file_comes_by_http(url: str) -> None:
+    with pytest.raises(ConfigError, match="not an http or https address"):
+        RemoteFile("a", (url,))

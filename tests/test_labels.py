@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from cellnet.errors import LabelError, UnknownNameError
-from cellnet.labels import PBC_LABELS, CellClass, LabelSchema, harmonise
+from cellnet.labels import LEUKOCYTES, PBC_LABELS, CellClass, LabelSchema, harmonise
 
 BLOODMNIST = (
     "basophil",
@@ -56,6 +56,21 @@ class TestPBC:
         # Checkpoints carry it: a new value means that old weights no longer fit.
         expected = hashlib.sha256(json.dumps(list(BLOODMNIST)).encode()).hexdigest()[:16]
         assert PBC_LABELS.hash == expected
+
+
+class TestLeukocytes:
+    def test_they_are_classes_of_pbc_in_alphabetical_order(self) -> None:
+        assert LEUKOCYTES.names == ("basophil", "eosinophil", "lymphocyte", "monocyte", "neutrophil")
+        assert all(cell is PBC_LABELS.classes[PBC_LABELS.index(cell.name)] for cell in LEUKOCYTES)
+
+    def test_hash_is_fixed_for_ever(self) -> None:
+        expected = hashlib.sha256(json.dumps(list(LEUKOCYTES.names)).encode()).hexdigest()[:16]
+        assert LEUKOCYTES.hash == expected != PBC_LABELS.hash
+
+    def test_pbc_goes_to_them_without_what_is_no_mature_white_cell(self) -> None:
+        mapping = harmonise(PBC_LABELS, LEUKOCYTES)
+        assert mapping.indices == (0, 1, None, None, 2, 3, 4, None)
+        assert mapping.not_comparable == ("erythroblast", "ig", "platelet")
 
 
 class TestLabelSchema:
@@ -148,6 +163,33 @@ class TestHarmonise:
     def test_several_classes_may_join(self) -> None:
         source = LabelSchema.from_names(["promyelocyte", "myelocyte", "metamyelocyte"])
         assert harmonise(source, PBC_LABELS).indices == (3, 3, 3)
+
+    def test_every_class_has_its_reason(self) -> None:
+        source = LabelSchema(
+            "x",
+            (
+                CellClass("Monocyte"),
+                CellClass("LYM"),
+                CellClass("polymorph", synonyms=("Neutrophil",)),
+                CellClass("MMZ", synonyms=("a word of our own", "metamyelocyte")),
+                CellClass("blast", "Cell at the start of its line."),
+                CellClass("dirt"),
+            ),
+        )
+        mapping = harmonise(source, PBC_LABELS)
+        assert mapping.indices == (5, 4, 6, 3, None, None)
+        assert mapping.reasons == (
+            "Both have this name.",
+            "'pbc' counts 'LYM' as 'lymphocyte'.",
+            "'polymorph' is another name for 'neutrophil'.",
+            "'MMZ' means 'metamyelocyte', which 'pbc' counts as 'ig'.",
+            "'pbc' has no such class (Cell at the start of its line).",
+            "'pbc' has no such class.",
+        )
+
+    def test_an_abnormal_cell_is_not_forced_into_the_class_whose_name_it_holds(self) -> None:
+        names = ["atypical lymphocyte", "promonocyte", "myeloblast", "platelet clump", "NRBC fragment", "monocyte"]
+        assert harmonise(LabelSchema.from_names(names), PBC_LABELS).indices == (None, None, None, None, None, 5)
 
     def test_nothing_in_common(self) -> None:
         with pytest.raises(LabelError, match=r"No class of 'custom' \(cat, dog\).*add synonyms"):

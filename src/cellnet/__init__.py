@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from cellnet.hub import list_pretrained, load_pretrained
     from cellnet.images import Preprocess
     from cellnet.inference import Prediction, Predictions
-    from cellnet.labels import PBC_LABELS, LabelSchema, harmonise
+    from cellnet.labels import LEUKOCYTES, PBC_LABELS, LabelSchema, harmonise
     from cellnet.models import CellClassifier, HybridInceptionXception, create_model
     from cellnet.training import TrainConfig, Trainer
 
@@ -37,6 +37,7 @@ _HOME = {
     "Preprocess": "images",
     "Prediction": "inference",
     "Predictions": "inference",
+    "LEUKOCYTES": "labels",
     "PBC_LABELS": "labels",
     "LabelSchema": "labels",
     "harmonise": "labels",
@@ -48,6 +49,7 @@ _HOME = {
 }
 
 __all__ = [
+    "LEUKOCYTES",
     "PBC_LABELS",
     "CellClassifier",
     "CellDataset",

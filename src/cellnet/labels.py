@@ -196,20 +196,28 @@ PBC_LABELS = LabelSchema(
 
 _KNOWN = {_normal(cell.name): cell for cell in PBC_LABELS}
 
+LEUKOCYTES = LabelSchema(
+    "leukocytes",
+    tuple(_KNOWN[name] for name in ("basophil", "eosinophil", "lymphocyte", "monocyte", "neutrophil")),
+)
+"""The five mature white cells of a differential count, in alphabetical order: what most public sets hold."""
+
 
 @dataclass(frozen=True)
 class LabelMapping:
-    """Where each class of one schema goes in another.
+    """Where each class of one schema goes in another, and why.
 
     Args:
         source: Schema mapped from.
         target: Schema mapped to.
         indices: One entry a source class: its label in ``target``, or None for "not comparable".
+        reasons: One sentence a source class: why it goes there, or nowhere.
     """
 
     source: LabelSchema
     target: LabelSchema
     indices: tuple[int | None, ...]
+    reasons: tuple[str, ...]
 
     @property
     def not_comparable(self) -> tuple[str, ...]:
@@ -226,17 +234,35 @@ def harmonise(source: LabelSchema, target: LabelSchema) -> LabelMapping:
         LabelError: No class of ``source`` has a counterpart.
 
     Example:
-        >>> other = LabelSchema.from_names(["Monocyte", "blast"])
-        >>> harmonise(other, PBC_LABELS).indices
-        (5, None)
+        >>> other = LabelSchema.from_names(["Monocyte", "blast", "band neutrophil"])
+        >>> mapping = harmonise(other, PBC_LABELS)
+        >>> mapping.indices
+        (5, None, 6)
+        >>> mapping.reasons[2]
+        "'pbc' counts 'band neutrophil' as 'neutrophil'."
     """
-    indices = tuple(
-        next((i for word in (cell.name, *cell.synonyms) if (i := target.find(word)) is not None), None)
-        for cell in source
-    )
-    if all(i is None for i in indices):
+    found = [_counterpart(cell, target) for cell in source]
+    if all(index is None for index, _ in found):
         raise LabelError(
             f"No class of {source.name!r} ({', '.join(source.names)}) has a counterpart in {target.name!r} "
             f"({', '.join(target.names)}); add synonyms to the schema's classes, or use other data."
         )
-    return LabelMapping(source, target, indices)
+    return LabelMapping(source, target, tuple(index for index, _ in found), tuple(reason for _, reason in found))
+
+
+def _counterpart(cell: CellClass, target: LabelSchema) -> tuple[int | None, str]:
+    """Label of a class in ``target`` or None, and the reason."""
+    for word in (cell.name, *cell.synonyms):
+        index = target.find(word)
+        if index is None:
+            continue
+        name = target.names[index]
+        if _normal(cell.name) == _normal(name):
+            return index, "Both have this name."
+        if word == cell.name:
+            return index, f"{target.name!r} counts {word!r} as {name!r}."
+        if _normal(word) == _normal(name):
+            return index, f"{cell.name!r} is another name for {name!r}."
+        return index, f"{cell.name!r} means {word!r}, which {target.name!r} counts as {name!r}."
+    what = f" ({cell.description.removesuffix('.')})" if cell.description else ""
+    return None, f"{target.name!r} has no such class{what}."

@@ -5,10 +5,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from cellnet.cards import DatasetCard
 from cellnet.datasets import PBC
 from cellnet.errors import DataError
-from cellnet.labels import PBC_LABELS
+from cellnet.labels import LEUKOCYTES, PBC_LABELS, harmonise
 
 PREFIX = {"ig": "PMY", "neutrophil": "SNE"}
 
@@ -25,7 +24,13 @@ def make(root, per_class=2):
 
 @pytest.mark.parametrize(
     "nesting",
-    [".", "PBC_dataset_normal_DIB", "PBC_dataset_normal_DIB/PBC_dataset_normal_DIB", "bloodcells_dataset"],
+    [
+        ".",
+        "PBC_dataset_normal_DIB",
+        "PBC_dataset_normal_DIB/PBC_dataset_normal_DIB",
+        "bloodcells_dataset",
+        "pbc/PBC_dataset_normal_DIB/PBC_dataset_normal_DIB",
+    ],
 )
 def test_the_class_folders_are_found_up_to_two_folders_deeper(tmp_path, nesting):
     make(tmp_path / nesting)
@@ -42,6 +47,12 @@ def test_neighbours_and_mac_leftovers_are_ignored(tmp_path):
     (tmp_path / "A" / "empty").mkdir(parents=True)
     make(tmp_path / "PBC", 1)
     assert len(PBC(str(tmp_path))) == 8
+
+
+def test_a_folder_of_its_name_goes_before_others(tmp_path):
+    make(tmp_path / "another", 2)
+    make(tmp_path / "pbc" / "inner", 1)
+    assert len(PBC(tmp_path)) == 8
 
 
 def test_a_closed_folder_on_the_way_is_passed_over(tmp_path, monkeypatch):
@@ -81,7 +92,14 @@ def test_missing_classes_are_listed_with_where_and_what_to_do(tmp_path):
         for file in (tmp_path / "a" / name).iterdir():
             file.unlink()
         (tmp_path / "a" / name).rmdir()
-    with pytest.raises(DataError, match=r"missing: ig, platelet\. Looked in .* match: .*a\)\. .*snkd93bnjr"):
+    with pytest.raises(DataError, match=r"2 levels below; missing: ig, platelet \(nearest .*a\)\. .*snkd93bnjr"):
+        PBC(tmp_path)
+
+
+def test_class_folders_in_other_letters_are_another_set(tmp_path):
+    for name in PBC_LABELS.names:
+        (tmp_path / name.capitalize()).mkdir()
+    with pytest.raises(DataError, match="missing: basophil, eosinophil"):
         PBC(tmp_path)
 
 
@@ -89,7 +107,7 @@ def test_too_deep_missing_or_empty(tmp_path):
     make(tmp_path / "1" / "2" / "3")
     with pytest.raises(DataError, match="missing: basophil, eosinophil"):
         PBC(tmp_path)
-    with pytest.raises(DataError, match="No such folder"):
+    with pytest.raises(DataError, match=r"nowhere or .* missing: the folder itself\. Run `cellnet download pbc`"):
         PBC(tmp_path / "nowhere")
     for file in (tmp_path / "1" / "2" / "3" / "ig").iterdir():
         file.unlink()
@@ -97,8 +115,19 @@ def test_too_deep_missing_or_empty(tmp_path):
         PBC(tmp_path / "1")
 
 
-def test_card_is_complete():
-    card = PBC.card
-    assert DatasetCard.from_dict(card.to_dict()) == card
-    assert card.name == "pbc"
-    assert card.num_images == 17_092
+def test_download_into_a_folder_of_its_name_and_only_once(tmp_path, fake_obtain):
+    asked = fake_obtain(lambda folder: make(folder / "PBC_dataset_normal_DIB" / "PBC_dataset_normal_DIB"))
+    assert len(PBC(tmp_path, download=True)) == 16
+    assert len(PBC(tmp_path, download=True)) == 16
+    assert asked == [["snkd93bnjr-1.zip"]]
+    assert PBC.find(tmp_path) == tmp_path / "pbc" / "PBC_dataset_normal_DIB" / "PBC_dataset_normal_DIB"
+
+
+def test_card_is_complete(check_card):
+    check_card(PBC)
+    assert (PBC.card.name, PBC.card.num_images) == ("pbc", 17_092)
+
+
+def test_mapping():
+    assert harmonise(PBC.schema, PBC_LABELS).indices == tuple(range(8))
+    assert harmonise(PBC.schema, LEUKOCYTES).indices == (0, 1, None, None, 2, 3, 4, None)

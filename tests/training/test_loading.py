@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from cellnet.augment import create_augmentation
@@ -38,8 +39,44 @@ def test_augmentation_leaves_the_global_generator_alone(synthetic: CellDataset) 
     torch.manual_seed(5)
     expected = torch.rand(1)
     torch.manual_seed(5)
-    _ = TrainingView(synthetic, PREPROCESS, create_augmentation("strong"))[0]
+    _ = TrainingView(synthetic, PREPROCESS, create_augmentation("strong")).__getitems__([0])
     assert torch.equal(torch.rand(1), expected)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_reading_leaves_the_global_generator_alone(synthetic: CellDataset, workers: int) -> None:
+    loader = training_loader(TrainingView(synthetic, PREPROCESS, create_augmentation("strong")), 10, workers)
+    torch.manual_seed(5)
+    expected = torch.rand(1)
+    torch.manual_seed(5)
+    for _ in range(2):
+        list(loader)
+    assert torch.equal(torch.rand(1), expected)
+
+
+def test_workers_live_on_and_see_each_epoch(synthetic: CellDataset) -> None:
+    view = TrainingView(synthetic, PREPROCESS, create_augmentation("strong"))
+    loader = training_loader(view, batch_size=10, workers=1)
+    processes = []
+    for epoch in (0, 5, 1):
+        view.set_epoch(epoch)
+        loader.sampler.set_epoch(epoch)  # type: ignore[attr-defined]
+        seen = torch.cat([images for images, _ in loader])
+        processes.append(loader._iterator._workers[0].pid)  # type: ignore[union-attr]
+        assert torch.equal(seen, epoch_of(synthetic, epoch, workers=0)[0])
+    assert len(set(processes)) == 1
+
+
+def test_images_that_are_ready_are_gathered(synthetic: CellDataset) -> None:
+    ready = synthetic.preload(PREPROCESS)
+    gathered = list(scoring_loader(TrainingView(ready, None), 10, 0))
+    one_by_one = list(scoring_loader(TrainingView(synthetic, PREPROCESS), 10, 0))
+    for (images, targets), (expected, labels) in zip(gathered, one_by_one, strict=True):
+        assert torch.equal(images, expected)
+        assert torch.equal(targets, labels)
+    augment = create_augmentation("strong")
+    views = TrainingView(ready, None, augment, seed=3), TrainingView(synthetic, PREPROCESS, augment, seed=3)
+    assert torch.equal(*(view.__getitems__([4, 7])[0] for view in views))
 
 
 def test_the_order_is_a_permutation() -> None:

@@ -33,3 +33,12 @@ def test_the_loss_by_hand_in_float64() -> None:
     target[torch.arange(5), y] += 1 - smoothing
     expected = -(target * log_p).sum(1).mean()
     assert loss.item() == pytest.approx(expected.item(), abs=1e-6)
+
+
+def test_shares_of_classes_weigh_the_losses_of_each() -> None:
+    torch.manual_seed(0)
+    model, x = nn.Linear(4, 3), torch.randn(2, 4)
+    loss = Classification()(model, x, torch.tensor([[0.75, 0.25, 0.0], [0.0, 0.0, 1.0]]))
+    log_p = model(x).double().log_softmax(1)
+    expected = -(0.75 * log_p[0, 0] + 0.25 * log_p[0, 1] + log_p[1, 2]) / 2
+    assert loss.item() == pytest.approx(expected.item(), abs=1e-6)

@@ -66,7 +66,9 @@ class Interrupt(Callback):
 def test_an_interrupted_run_continues_bit_for_bit(
     parts: tuple[CellDataset, CellDataset], tmp_path: Path, optimizer: str
 ) -> None:
-    config = TrainConfig(epochs=3, batch_size=8, optimizer=optimizer, ema=0.9, augmentation="strong", freeze_epochs=1)
+    config = TrainConfig(
+        epochs=3, batch_size=8, optimizer=optimizer, ema=0.9, augmentation="strong", mixup=0.2, freeze_epochs=1
+    )
     whole = Trainer(net(), config, out=tmp_path / "whole", device="cpu").fit(*parts)
     with pytest.raises(KeyboardInterrupt):
         Trainer(net(), config, out=tmp_path / "cut", callbacks=[Interrupt(2)], device="cpu").fit(*parts)
@@ -78,6 +80,18 @@ def test_an_interrupted_run_continues_bit_for_bit(
     assert timeless[0] == timeless[1]
     with (tmp_path / "cut" / "history.csv").open() as file:
         assert [row["epoch"] for row in csv.DictReader(file)] == ["1", "2", "3"]
+
+
+@pytest.mark.parametrize("mixing", [{"mixup": 0.2}, {"cutmix": 1.0}, {"mixup": 0.2, "cutmix": 1.0}])
+def test_mixed_batches_train_and_follow_from_the_seed(
+    parts: tuple[CellDataset, CellDataset], mixing: dict[str, float]
+) -> None:
+    fits = [
+        Trainer(net(), TrainConfig(epochs=1, batch_size=16, seed=2, **options), device="cpu").fit(*parts)
+        for options in (mixing, mixing, {})
+    ]
+    assert same_weights(fits[0].model, fits[1].model)
+    assert not same_weights(fits[0].model, fits[2].model)
 
 
 def test_resume_starts_where_there_is_nothing(parts: tuple[CellDataset, CellDataset], tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from cellnet import __version__
-from cellnet.cli import demo, doctor, evaluate, listing, predict, train
+from cellnet.cli import demo, doctor, download, evaluate, listing, pack, predict, train
 from cellnet.cli.console import log
 from cellnet.errors import CellnetError
 
@@ -28,6 +28,8 @@ for command in (
     train.train,
     evaluate.evaluate,
     predict.predict,
+    download.download,
+    pack.pack,
     listing.list_names,
     listing.info,
     doctor.doctor,

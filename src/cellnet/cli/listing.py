@@ -29,7 +29,13 @@ def list_names(
     rows: dict[str, list[dict[str, Any]]] = {}
     if datasets or everything:
         rows["datasets"] = [
-            {"name": name, "title": card.title, "images": card.num_images, "licence": card.licence}
+            {
+                "name": name,
+                "title": card.title,
+                "images": card.num_images,
+                "licence": card.licence,
+                "get": _how_to_get(card),
+            }
             for name, card in _dataset_cards().items()
         ]
     if models:
@@ -103,3 +109,9 @@ def _dataset_cards() -> dict[str, DatasetCard]:
     from cellnet.datasets import DATASETS
 
     return {name: card for name in DATASETS.list() if (card := DATASETS.get(name).card)}
+
+
+def _how_to_get(card: DatasetCard) -> str:
+    if any(file.urls for file in card.files):
+        return "download"
+    return "by hand" if card.files else ""

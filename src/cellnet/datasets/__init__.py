@@ -7,22 +7,46 @@ import os
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from cellnet.datasets.aml_lmu import AMLLMU
 from cellnet.datasets.base import CellDataset
+from cellnet.datasets.bccd import BCCD, BCCDCropped
+from cellnet.datasets.bloodmnist import BloodMNIST
 from cellnet.datasets.folder import CellFolder
+from cellnet.datasets.loading import create_loader
+from cellnet.datasets.mll23 import MLL23
+from cellnet.datasets.packed import PackedCells
+from cellnet.datasets.packing import pack
 from cellnet.datasets.pbc import PBC
+from cellnet.datasets.public import PublicDataset
+from cellnet.datasets.raabin import Raabin
 from cellnet.datasets.samples import samples
+from cellnet.datasets.segmentation_wbc import WBCCellaVision, WBCJiangxi
 from cellnet.datasets.split_files import read_split, write_split
 from cellnet.datasets.synthetic import SyntheticCells
+from cellnet.datasets.wbcatt import WBCAtt
 from cellnet.errors import ConfigError
 from cellnet.registry import Registry, check_name
 
 __all__ = [
+    "AMLLMU",
+    "BCCD",
     "DATASETS",
+    "MLL23",
     "PBC",
+    "BCCDCropped",
+    "BloodMNIST",
     "CellDataset",
     "CellFolder",
+    "PackedCells",
+    "PublicDataset",
+    "Raabin",
     "SyntheticCells",
+    "WBCAtt",
+    "WBCCellaVision",
+    "WBCJiangxi",
+    "create_loader",
     "load_dataset",
+    "pack",
     "read_split",
     "samples",
     "write_split",
@@ -31,9 +55,22 @@ __all__ = [
 DATASETS: Registry[type[CellDataset]] = Registry("data set", "cellnet.datasets")
 """Data set classes by name; each has a class-level ``card``. Open to plug-ins."""
 
-DATASETS.register("folder")(CellFolder)
-DATASETS.register("pbc")(PBC)
-DATASETS.register("synthetic")(SyntheticCells)
+for _name, _kind in {
+    "aml_lmu": AMLLMU,
+    "bccd": BCCD,
+    "bccd_cropped": BCCDCropped,
+    "bloodmnist": BloodMNIST,
+    "folder": CellFolder,
+    "mll23": MLL23,
+    "packed": PackedCells,
+    "pbc": PBC,
+    "raabin": Raabin,
+    "synthetic": SyntheticCells,
+    "wbc_cellavision": WBCCellaVision,
+    "wbc_jiangxi": WBCJiangxi,
+    "wbcatt": WBCAtt,
+}.items():
+    DATASETS.register(_name)(_kind)
 
 
 def load_dataset(
@@ -46,7 +83,7 @@ def load_dataset(
     """Load a data set by name.
 
     Args:
-        name: A name in ``DATASETS``: ``"pbc"``, ``"folder"``, ``"synthetic"`` or a plug-in's.
+        name: A name in ``DATASETS``, e.g. ``"pbc"`` or ``"folder"``; `cellnet list --datasets` shows all.
         root: Folder with the images, for sets that are read from disk.
         exclude: Files to leave out, see `CellDataset.exclude`.
         **options: Further arguments of the data set's class.

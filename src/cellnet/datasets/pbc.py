@@ -2,32 +2,29 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
-from cellnet.cards import DatasetCard
-from cellnet.datasets.base import CellDataset
-from cellnet.datasets.folder import check_folder, read_class_folders, subfolders
-from cellnet.errors import DataError
+from cellnet.cards import DatasetCard, RemoteFile
+from cellnet.datasets.folder import read_class_folders
+from cellnet.datasets.public import Contents, PublicDataset, missing_names
 from cellnet.labels import PBC_LABELS
 
 
-class PBC(CellDataset):
-    """Peripheral blood cells of the Hospital Clinic of Barcelona, eight classes, from a local folder.
+class PBC(PublicDataset):
+    """Peripheral blood cells of the Hospital Clinic of Barcelona, eight classes.
 
-    Reads the original layout, one folder a class, directly in ``root`` or up to two folders deeper, where the
-    archive and its mirrors put it. Any number of images is accepted.
+    Layout: one folder a class, ``<class>/<SUBTYPE>_<number>.jpg``, which the archive and its mirrors put one or two
+    folders deep. Any number of images is accepted; further folders beside the eight are no classes. Confirmed on
+    the real files; the address of the download is the one in use in public code and was not tried.
 
     Args:
-        root: Folder that holds the eight class folders, or a folder above it.
+        root: Folder that holds the eight class folders, or a folder up to two levels above it.
         transform: Applied to each image (uint8 3×H×W) by ``ds[i]``.
         exclude: Files to leave out, see `CellDataset.exclude`.
+        download: Fetch the archive if the folders are not there.
 
     Raises:
         DataError: The class folders are not there, or one of them holds no image.
@@ -60,18 +57,29 @@ class PBC(CellDataset):
             "backgrounds carry some class signal",
             "neutrophil/.DS_169665.jpg is not an image",
         ),
+        files=(
+            RemoteFile(
+                "snkd93bnjr-1.zip",
+                (
+                    "https://md-datasets-cache-zipfiles-prod.s3.eu-west-1.amazonaws.com/snkd93bnjr-1.zip",
+                    "https://prod-dcd-datasets-cache-zipfiles.s3.eu-west-1.amazonaws.com/snkd93bnjr-1.zip",
+                ),
+                instructions="Press 'Download All' at https://data.mendeley.com/datasets/snkd93bnjr/1.",
+            ),
+        ),
     )
+    schema = PBC_LABELS
 
-    def __init__(
-        self,
-        root: str | os.PathLike[str],
-        transform: Callable[[Tensor], Any] | None = None,
-        exclude: Iterable[str | os.PathLike[str]] = (),
-    ) -> None:
-        folders = _find_class_folders(check_folder(root))
-        files, targets = read_class_folders(folders, range(len(folders)))
-        super().__init__(files, targets, PBC_LABELS, transform=transform)
-        self._drop(exclude)
+    @classmethod
+    def missing(cls, folder: Path) -> list[str]:
+        """Class folders that are not there."""
+        return missing_names(folder, cls.schema.names)
+
+    @classmethod
+    def read(cls, folder: Path) -> Contents:
+        """All images of the class folders."""
+        names = cls.schema.names
+        return Contents(*read_class_folders([folder / name for name in names], range(len(names))))
 
     @property
     def subtypes(self) -> NDArray[np.str_]:
@@ -81,28 +89,3 @@ class PBC(CellDataset):
         SNE segmented, BNE band, NEUTROPHIL not specified. Other classes have one prefix.
         """
         return np.array([Path(file).stem.partition("_")[0] for file in self.files], np.str_)
-
-
-def _find_class_folders(root: Path) -> list[Path]:
-    """The eight class folders in label order, searched in ``root`` and two levels below, nearest first."""
-    level, best, fewest = [root], root, list(PBC_LABELS.names)
-    for _ in range(3):
-        below: list[Path] = []
-        for folder in level:
-            try:
-                children = subfolders(folder)
-            except DataError:  # a folder that is closed to us, such as lost+found
-                continue
-            found = {child.name for child in children}
-            missing = [name for name in PBC_LABELS.names if name not in found]
-            if not missing:
-                return [folder / name for name in PBC_LABELS.names]
-            if len(missing) < len(fewest):
-                best, fewest = folder, missing
-            below += children
-        level = below
-    raise DataError(
-        f"PBC needs eight class folders; missing: {', '.join(fewest)}. Looked in {root} and two levels below"
-        f"{f' (nearest match: {best})' if best != root else ''}. "
-        f"Get the data from {PBC.card.source} and give the folder that it unpacks to."
-    )

@@ -60,8 +60,8 @@ def write_split(path: str | os.PathLike[str], *parts: CellDataset) -> str:
         for file, target, digest in zip(part.files, part.targets, part.content_hashes(), strict=True):
             rows.append((_tail(file), part.labels.names[target], str(part.part), digest))
     split = _hash(rows)
-    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
+    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(COLUMNS)
         writer.writerows((*row, split) for row in rows)
     return split

@@ -40,6 +40,8 @@ class TrainConfig:
         label_smoothing: Share of the target given to all classes, in [0, 1).
         class_weights: ``None`` or ``"balanced"`` (inverse to the class counts of the training part).
         augmentation: Preset of `cellnet.augment`.
+        mixup: Shape of the shares in which two images of a batch are laid over each other, e.g. 0.2; 0 for none.
+        cutmix: The same for pasting a rectangle of one image into another, e.g. 1; with both, either by chance.
         precision: ``auto`` is bf16 on a GPU that has it and fp32 elsewhere.
         channels_last: Memory layout that convolutions prefer.
         ema: Decay of the exponential moving average of the weights, e.g. 0.999; None for none.
@@ -74,6 +76,8 @@ class TrainConfig:
     label_smoothing: float = 0.0
     class_weights: str | None = None
     augmentation: str = "light"
+    mixup: float = 0.0
+    cutmix: float = 0.0
     precision: str = "auto"
     channels_last: bool = True
     ema: float | None = None
@@ -102,6 +106,8 @@ class TrainConfig:
             "warmup_epochs": (0, 1e6),
             "freeze_epochs": (0, 1e6),
             "label_smoothing": (0, 0.9999),
+            "mixup": (0, 100),
+            "cutmix": (0, 100),
             "ema": (0, 0.999999),
             "gradient_clip": (1e-12, 1e12),
             "gradient_accumulation": (1, 1e6),

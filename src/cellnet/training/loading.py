@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Sampler
 
 from cellnet.datasets import CellDataset
+from cellnet.datasets.loading import Batches, make_loader, stack
 from cellnet.images import Preprocess
 
 
@@ -43,7 +44,7 @@ class EpochSampler(Sampler[int]):
         yield from torch.randperm(self.size, generator=generator).tolist()
 
 
-class TrainingView(Dataset[tuple[Tensor, int]]):
+class TrainingView(Batches):
     """A data set as the training loop sees it: preprocessed, then augmented anew in each epoch.
 
     The augmentation of an image depends on (seed, epoch, index) alone, hence not on the number of workers,
@@ -51,7 +52,7 @@ class TrainingView(Dataset[tuple[Tensor, int]]):
 
     Args:
         dataset: Images and labels; its own transform is not used.
-        preprocess: The model's own.
+        preprocess: The model's own; None where the images have gone through it already.
         augmentation: uint8 3×S×S -> uint8 3×S×S drawing from torch's global generator, or None.
         seed: Seed of the run.
     """
@@ -59,43 +60,51 @@ class TrainingView(Dataset[tuple[Tensor, int]]):
     def __init__(
         self,
         dataset: CellDataset,
-        preprocess: Preprocess,
+        preprocess: Preprocess | None,
         augmentation: Callable[[Tensor], Tensor] | None = None,
         seed: int = 0,
     ) -> None:
-        self.dataset = dataset
+        super().__init__(dataset)
         self.preprocess = preprocess
         self.augmentation = augmentation
         self.seed = seed
-        self.epoch = 0
+        self.epoch = torch.zeros((), dtype=torch.int64)  # a tensor, so that living workers see it change
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the draws of this epoch."""
-        self.epoch = epoch
+        self.epoch.fill_(epoch)
 
-    def __len__(self) -> int:
-        return len(self.dataset)
+    def __getitems__(self, indices: list[int]) -> tuple[Tensor, Tensor]:
+        """The batch, already put together."""
+        if self.preprocess is None and self.augmentation is None:
+            return self.dataset.batch(indices)
+        images = map(self._image, indices)
+        return stack(images, [self.dataset.files[index] for index in indices]), self.targets(indices)
 
-    def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        image = self.preprocess(self.dataset.image(index))
+    def _image(self, index: int) -> Tensor:
+        image = self.dataset.image(index)
+        if self.preprocess is not None:
+            image = self.preprocess(image)
         if self.augmentation is not None:
             with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(derive_seed(self.seed, "augment", self.epoch, index))
+                torch.manual_seed(derive_seed(self.seed, "augment", int(self.epoch), index))
                 image = self.augmentation(image)
-        return image, int(self.dataset.targets[index])
+        return image
 
 
-def training_loader(view: TrainingView, batch_size: int, workers: int) -> DataLoader[tuple[Tensor, int]]:
+def training_loader(view: TrainingView, batch_size: int, workers: int) -> DataLoader[tuple[Tensor, Tensor]]:
     """Shuffled full batches; a set smaller than a batch makes one batch of its own size."""
-    return DataLoader(
+    if workers:
+        view.epoch.share_memory_()  # type: ignore[no-untyped-call]
+    return make_loader(
         view,
-        batch_size=min(batch_size, len(view)),
+        min(batch_size, len(view)),
+        workers,
         sampler=EpochSampler(len(view), view.seed),
         drop_last=True,  # a last batch of one image has no variance for batch normalisation
-        num_workers=workers,
     )
 
 
-def scoring_loader(view: TrainingView, batch_size: int, workers: int) -> DataLoader[tuple[Tensor, int]]:
+def scoring_loader(view: TrainingView, batch_size: int, workers: int) -> DataLoader[tuple[Tensor, Tensor]]:
     """Every image once, in order."""
-    return DataLoader(view, batch_size=batch_size, num_workers=workers)
+    return make_loader(view, batch_size, workers)

@@ -17,7 +17,13 @@ class Objective(Protocol):
     """Computes the loss of one batch; the trainer knows nothing else about the task."""
 
     def __call__(self, model: nn.Module, images: Tensor, targets: Tensor) -> Tensor:
-        """Mean loss of a batch, a scalar with gradient."""
+        """Mean loss of a batch, a scalar with gradient.
+
+        Args:
+            model: The network.
+            images: uint8 N×3×S×S.
+            targets: int64 N; or float N×C, the share of each class, where mixup or cutmix made the images.
+        """
         ...
 
 

@@ -20,7 +20,7 @@ from timm.utils.model_ema import ModelEmaV3
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from cellnet.augment import create_augmentation
+from cellnet.augment import BatchMixing, create_augmentation
 from cellnet.datasets import CellDataset
 from cellnet.errors import ConfigError, DataError, LabelError
 from cellnet.evaluation.metrics import accuracy, confusion_matrix, macro_f1
@@ -128,6 +128,7 @@ class Trainer:
         steps = math.ceil(len(loader) / config.gradient_accumulation)
         scheduler = create_scheduler(optimizer.optimizer, config, steps)
         objective = self.objective or self._classification(train)
+        mixing = BatchMixing(config.mixup, config.cutmix) if config.mixup or config.cutmix else None
 
         history: list[Row] = []
         best: dict[str, Any] = {"epoch": 0, "score": -math.inf, "weights": copy_weights(model)}
@@ -151,6 +152,7 @@ class Trainer:
                 start = time.perf_counter()
                 # Dropout draws from the global generator: seeded an epoch, it needs no place in the checkpoint.
                 torch.manual_seed(derive_seed(config.seed, "epoch", epoch))
+                mixing_draws = torch.Generator().manual_seed(derive_seed(config.seed, "mix", epoch))
                 view.set_epoch(epoch)
                 loader.set_epoch(epoch)  # Accelerate's own count, which would start at 0 after a resume
                 net.train()
@@ -162,6 +164,8 @@ class Trainer:
                 # Sums stay on the device: reading one each step would wait for the device each step.
                 loss_sum = torch.zeros((), device=accelerator.device)
                 for images, targets in loader:
+                    if mixing is not None:
+                        images, targets = mixing(images, targets, len(model.labels), generator=mixing_draws)
                     if config.channels_last:
                         images = images.contiguous(memory_format=torch.channels_last)
                     with accelerator.accumulate(net), accelerator.autocast():

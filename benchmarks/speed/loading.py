@@ -1,0 +1,125 @@
+"""Images a second on one core, from JPEG files and from a packed set to a normalised float batch of 299 px.
+
+    python benchmarks/speed/loading.py ROOT
+
+ROOT holds one folder of images a class (PBC, for the figures in the results). The reference is what most training
+scripts have: torchvision's ImageFolder, transforms on PIL images, and a DataLoader. cellnet does the same work, then
+without the last step, which its models leave to the device. The steps below say where the time goes: from files,
+``share_of_limit`` is relative to JPEG decoding alone; from a packed set, to copying the same bytes.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import simplejpeg
+import torch
+from harness import interleave, rows, write
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import DataLoader, Subset
+from torchvision import datasets, transforms
+
+from cellnet.datasets import CellDataset, CellFolder
+from cellnet.datasets.loading import create_loader
+from cellnet.datasets.packed import PackedCells
+from cellnet.datasets.packing import pack
+from cellnet.images import IMAGENET_MEAN, IMAGENET_STD, Preprocess, decode
+
+PACKAGES = ("torch", "torchvision", "pillow", "simplejpeg", "numpy")
+SIZE, BATCH, COUNT = 299, 32, 384
+
+Work = Callable[[], int]
+
+
+def peer(root: Path, cells: CellDataset) -> Work:
+    """ImageFolder, PIL transforms and DataLoader, over the same files."""
+    steps = [transforms.Resize((SIZE, SIZE)), transforms.ToTensor(), transforms.Normalize(IMAGENET_MEAN, IMAGENET_STD)]
+    folder = datasets.ImageFolder(str(root), transforms.Compose(steps))
+    place = {Path(file): i for i, (file, _) in enumerate(folder.samples)}
+    loader = DataLoader(Subset(folder, [place[Path(file)] for file in cells.files]), BATCH, shuffle=True)
+    return lambda: sum(len(images) for images, _ in loader)
+
+
+def ours(cells: CellDataset, preprocess: Preprocess | None, out: Tensor | None) -> Work:
+    """A loader of cellnet; with ``preprocess`` normalised, into ``out`` or into new memory."""
+    loader = create_loader(cells, BATCH, shuffle=True)
+
+    def run() -> int:
+        count = 0
+        for images, _ in loader:
+            if preprocess is not None:
+                preprocess.normalise(images, None if out is None else out[: len(images)])
+            count += len(images)
+        return count
+
+    return run
+
+
+def each(function: Callable[[Path], object], cells: CellDataset) -> Work:
+    """A function of every file."""
+
+    def run() -> int:
+        for file in cells.files:
+            function(Path(file))
+        return len(cells)
+
+    return run
+
+
+def copying(packed: PackedCells) -> Work:
+    """The same bytes from one place in memory to another."""
+    source = packed.batch(range(BATCH))[0].permute(0, 2, 3, 1).numpy()
+    target = np.empty_like(source)
+
+    def run() -> int:
+        for _ in range(COUNT // BATCH):
+            np.copyto(target, source)
+        return COUNT
+
+    return run
+
+
+def main(root: Path) -> None:
+    """Measure and write the table."""
+    torch.set_num_threads(1)
+    cells = CellFolder(root)
+    cells = cells.subset(np.linspace(0, len(cells) - 1, COUNT).astype(int))
+    preprocess = Preprocess(SIZE)
+    out = torch.empty(BATCH, SIZE, SIZE, 3).permute(0, 3, 1, 2)
+    reference, decoding, memory = "ImageFolder, PIL transforms, DataLoader", "step: simplejpeg alone", "step: copying"
+    with tempfile.TemporaryDirectory() as folder:
+        packed = PackedCells(pack(cells, Path(folder) / "packed", preprocess))
+        files = cells.with_transform(preprocess)
+        rates = interleave(
+            {
+                reference: peer(root, cells),
+                "cellnet from files": ours(files, preprocess, out),
+                "cellnet from files, uint8": ours(files, None, None),
+                "cellnet packed": ours(packed, preprocess, out),
+                "cellnet packed, into new memory": ours(packed, preprocess, None),
+                "cellnet packed, uint8": ours(packed, None, None),
+                "step: reading files": each(Path.read_bytes, cells),
+                decoding: each(lambda file: simplejpeg.decode_jpeg(file.read_bytes()), cells),
+                "step: cellnet.decode": each(decode, cells),
+                "step: Pillow alone": each(lambda file: Image.open(file).load(), cells),
+                "step: decode and resize": each(lambda file: preprocess(decode(file)), cells),
+                memory: copying(packed),
+            }
+        )
+    table = rows(rates, reference, PACKAGES)
+    limits = {False: rows(rates, decoding, ("numpy",)), True: rows(rates, memory, ("numpy",))}
+    for place, row in enumerate(table):
+        by_memory = "packed" in row["what"] or row["what"] == memory
+        row["share_of_limit"] = limits[by_memory][place]["ratio"]
+    write("speed_loading", table)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit(__doc__)
+    main(Path(sys.argv[1]))

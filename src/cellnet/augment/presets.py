@@ -1,0 +1,121 @@
+"""Named augmentations: which changes a training makes, and how far they go."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from cellnet.augment.camera import RandomBlur, RandomJpeg
+from cellnet.augment.colour import RandomColour
+from cellnet.augment.draws import check_numbers, happens
+from cellnet.augment.geometry import RandomDihedral, RandomRotationScale
+from cellnet.augment.pixels import check_image
+from cellnet.augment.stain import RandomStain
+from cellnet.registry import check_name
+
+Change = Callable[[Tensor], Tensor]
+"""uint8 3×H×W to uint8 of the same shape, drawing from torch's global generator."""
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Random changes, one after the other: uint8 3×H×W to uint8 of the same shape.
+
+    All draws come from torch's global generator, so that ``torch.manual_seed`` repeats them to the last pixel,
+    and data-loader workers, which torch seeds one by one, draw different changes. A changed image lies
+    channels-last in memory, as decoded ones do.
+
+    Args:
+        changes: In order; of this package or your own.
+
+    Example:
+        >>> import torch
+        >>> augment = Augmentation((RandomDihedral(), Sometimes(RandomBlur(), probability=0.1)))
+        >>> augment(torch.zeros(3, 48, 64, dtype=torch.uint8)).shape
+        torch.Size([3, 48, 64])
+    """
+
+    changes: tuple[Change, ...] = ()
+
+    def __call__(self, image: Tensor) -> Tensor:
+        """Change one image at random.
+
+        Raises:
+            ImageError: Not uint8 3×H×W on the CPU.
+        """
+        check_image(image)
+        for change in self.changes:
+            image = change(image)
+        return image
+
+
+@dataclass(frozen=True)
+class Sometimes:
+    """A change that only some images undergo.
+
+    Args:
+        change: The change.
+        probability: Share of the images that undergo it, 0-1.
+
+    Raises:
+        ConfigError: ``probability`` is not in 0-1.
+    """
+
+    change: Change
+    probability: float
+
+    def __post_init__(self) -> None:
+        check_numbers("probability", [self.probability], 0, 1)
+
+    def __call__(self, image: Tensor) -> Tensor:
+        """uint8 3×H×W to the same shape."""
+        return self.change(image) if happens(self.probability) else image
+
+
+def _light() -> Augmentation:
+    return Augmentation((RandomDihedral(),))
+
+
+def _strong() -> Augmentation:
+    return Augmentation((RandomRotationScale(), RandomColour(), Sometimes(RandomBlur(), 0.2)))
+
+
+def _domain() -> Augmentation:
+    return Augmentation(
+        (
+            RandomRotationScale(scale=(0.6, 2.0), shift=0.08),
+            RandomStain(strength=(0.5, 1.2), factor=(0.8, 1.25), offset=0.03),
+            RandomColour(brightness=(0.7, 1.1), contrast=(0.6, 1.2), saturation=(0.7, 2.0), hue=15.0, balance=0.15),
+            Sometimes(RandomBlur(sigma=(0.5, 2.0)), 0.3),
+            Sometimes(RandomJpeg(quality=(30, 90)), 0.3),
+        )
+    )
+
+
+PRESETS: dict[str, Callable[[], Augmentation]] = {
+    "none": Augmentation,
+    "light": _light,
+    "strong": _strong,
+    "domain": _domain,
+}
+"""Name of each preset, weakest first, and what makes it."""
+
+
+def create_augmentation(name: str) -> Augmentation:
+    """The augmentation preset called ``name``: ``"none"``, ``"light"``, ``"strong"`` or ``"domain"``.
+
+    Returns:
+        A picklable callable, uint8 3×H×W to uint8 of the same shape.
+
+    Raises:
+        UnknownNameError: No such preset.
+
+    Example:
+        >>> import torch
+        >>> augment = create_augmentation("strong")
+        >>> augment(torch.zeros(3, 64, 64, dtype=torch.uint8)).shape
+        torch.Size([3, 64, 64])
+    """
+    return PRESETS[check_name("augmentation", name, PRESETS)]()

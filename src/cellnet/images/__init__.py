@@ -1,0 +1,21 @@
+"""From any image to one kind of tensor: uint8 RGB, 3×H×W; then to the square that a model wants."""
+
+from __future__ import annotations
+
+from cellnet.images.decoding import MAX_PIXELS, MAX_SCANS, decode
+from cellnet.images.listing import IMAGE_SUFFIXES, list_images
+from cellnet.images.pixels import to_uint8_rgb
+from cellnet.images.preprocess import IMAGENET_MEAN, IMAGENET_STD, INTERPOLATIONS, Preprocess
+
+__all__ = [
+    "IMAGENET_MEAN",
+    "IMAGENET_STD",
+    "IMAGE_SUFFIXES",
+    "INTERPOLATIONS",
+    "MAX_PIXELS",
+    "MAX_SCANS",
+    "Preprocess",
+    "decode",
+    "list_images",
+    "to_uint8_rgb",
+]

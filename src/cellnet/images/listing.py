@@ -1,0 +1,33 @@
+"""Image files in a folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cellnet.errors import DataError
+
+IMAGE_SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+"""File suffixes, in lower case, that `list_images` takes for images."""
+
+
+def list_images(folder: str | Path) -> list[Path]:
+    """All image files in a folder and its subfolders, sorted; hidden files and folders are skipped.
+
+    Raises:
+        DataError: No such folder, or no image in it.
+    """
+    root = Path(folder)
+    if not root.is_dir():
+        reason = "It is a file, not a folder" if root.exists() else "No such folder"
+        raise DataError(f"{reason}: {root}; give a folder that holds images.")
+    files = sorted(
+        path
+        for path in root.rglob("*")
+        if path.suffix.lower() in IMAGE_SUFFIXES
+        and not any(part.startswith(".") for part in path.relative_to(root).parts)
+        and path.is_file()
+    )
+    if not files:
+        suffixes = ", ".join(sorted(IMAGE_SUFFIXES))
+        raise DataError(f"No image in {root} or its subfolders; looked for files ending in {suffixes}.")
+    return files
