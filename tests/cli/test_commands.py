@@ -210,7 +210,7 @@ def test_help_shows_an_example_of_every_command() -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["train", "--dataset", "pbcc", "--root", ".", "--out", "o"], "Did you mean 'pbc'?"),
+        (["train", "--dataset", "pbcc", "--root", ".", "--out", "o"], "Did you mean 'pbc'"),
         (["train", "--dataset", "pbc", "--root", "no/such", "--out", "o"], "no/such"),
         (["train", "--dataset", "synthetic", "--model", "resnet5", "--out", "o"], "Did you mean 'resnet50'"),
         (
