@@ -16,7 +16,7 @@ from PIL import Image, ImageOps
 from PIL.JpegImagePlugin import JpegImageFile
 
 from cellnet.errors import CellnetError, ConfigError, DataError, ImageError, UnknownNameError
-from cellnet.images import INTERPOLATIONS, Preprocess, decode, decoding, list_images, to_uint8_rgb
+from cellnet.images import INTERPOLATIONS, Preprocess, decode, decoding, list_images, stack_images, to_uint8_rgb
 
 
 def picture(height: int = 40, width: int = 48, seed: int = 0) -> Image.Image:
@@ -614,3 +614,19 @@ class TestNormalise:
         for out in (torch.zeros(3, 3, 8, 8), torch.zeros(2, 3, 8, 8, dtype=torch.float64)):
             with pytest.raises(ImageError, match="out must be float32"):
                 self.PREPROCESS.normalise(batch, out)
+
+
+def test_a_batch_keeps_the_memory_layout_of_its_images() -> None:
+    planes = [torch.randint(256, (3, 4, 5), dtype=torch.uint8) for _ in range(3)]
+    last = [image.permute(1, 2, 0).contiguous().permute(2, 0, 1) for image in planes]
+    for images, layout in ((planes, torch.contiguous_format), (last, torch.channels_last)):
+        batch = stack_images(iter(images), "abc")
+        assert torch.equal(batch, torch.stack(planes))
+        assert batch.is_contiguous(memory_format=layout)
+    assert stack_images([], []).shape == (0, 3, 0, 0)
+
+
+@pytest.mark.parametrize("other", [torch.zeros(3, 4, 6), torch.zeros(3, 4, 5, dtype=torch.uint8)])
+def test_a_batch_takes_images_of_one_kind(other: torch.Tensor) -> None:
+    with pytest.raises(DataError, match=r"a\.png is torch.float32 \(3, 4, 5\) and b\.png"):
+        stack_images([torch.zeros(3, 4, 5), other], ["a.png", "b.png"])

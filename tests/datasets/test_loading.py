@@ -140,7 +140,7 @@ def test_a_transform_may_give_two_views(files: CellDataset) -> None:
 def test_sizes_that_differ_name_two_images(files: CellDataset) -> None:
     with pytest.raises(DataError, match=r"8\.jpg .*9\.jpg .*preload"):
         everything(create_loader(files, 4))
-    with pytest.raises(DataError, match=r"8\.jpg became torch.uint8 \(3, 22, 24\) .*9\.jpg .*20, 24\).*Preprocess"):
+    with pytest.raises(DataError, match=r"8\.jpg is torch.uint8 \(3, 22, 24\) .*9\.jpg .*20, 24\).*Preprocess"):
         everything(create_loader(files.with_transform(torch.clone), 4))
 
 

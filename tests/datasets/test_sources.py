@@ -34,7 +34,7 @@ def test_files(photographs):
 
 def test_a_batch_of_unequal_sizes_names_both(photographs):
     files, _ = photographs
-    with pytest.raises(DataError, match=r"0\.png has 10×12 and .*1\.png has 10×8 pixels.*preload"):
+    with pytest.raises(DataError, match=r"0\.png is torch.uint8 \(3, 12, 10\) and .*1\.png .*\(3, 8, 10\).*preload"):
         ImageFiles(files).batch(np.array([0, 1]))
 
 

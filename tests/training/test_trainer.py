@@ -12,6 +12,7 @@ import torch
 
 from cellnet.datasets import CellDataset, load_dataset
 from cellnet.errors import ConfigError, DataError, LabelError
+from cellnet.images import Preprocess
 from cellnet.labels import LabelSchema
 from cellnet.models import CellClassifier, create_model
 from cellnet.training import Callback, TrainConfig, Trainer
@@ -80,6 +81,18 @@ def test_an_interrupted_run_continues_bit_for_bit(
     assert timeless[0] == timeless[1]
     with (tmp_path / "cut" / "history.csv").open() as file:
         assert [row["epoch"] for row in csv.DictReader(file)] == ["1", "2", "3"]
+
+
+def test_preloading_and_workers_change_nothing(parts: tuple[CellDataset, CellDataset]) -> None:
+    def train(**options: Any) -> CellClassifier:
+        model = net()
+        model.preprocess = Preprocess(32, crop=0.7)  # applied once, wherever it is applied
+        config = TrainConfig(epochs=2, batch_size=16, augmentation="strong", **options)
+        return Trainer(model, config, device="cpu").fit(*parts).model
+
+    expected = train(preload=False)
+    assert same_weights(train(preload=True), expected)
+    assert same_weights(train(preload=False, workers=2), expected)
 
 
 @pytest.mark.parametrize("mixing", [{"mixup": 0.2}, {"cutmix": 1.0}, {"mixup": 0.2, "cutmix": 1.0}])

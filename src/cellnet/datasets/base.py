@@ -285,7 +285,8 @@ class CellDataset(Dataset[tuple[Any, int]]):
         Raises:
             ImageError: A file cannot be read; the message names it.
         """
-        images = torch.empty((len(self), 3, *[preprocess.image_size] * 2), dtype=torch.uint8)
+        size = preprocess.image_size
+        images = torch.empty((len(self), size, size, 3), dtype=torch.uint8).permute(0, 3, 1, 2)
 
         def load(row: int) -> None:
             images[row] = preprocess(self.image(row))

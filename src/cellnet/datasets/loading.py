@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from itertools import chain
 from typing import Any
 
@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, Dataset, RandomSampler, Sampler, defaul
 
 from cellnet.datasets.base import CellDataset
 from cellnet.errors import ConfigError, DataError
+from cellnet.images import stack_images
 
 
 def create_loader(
@@ -70,12 +71,21 @@ class Batches(Dataset[tuple[Any, Tensor]]):
         """The batch, already put together."""
         if self.dataset.transform is None:
             return self.dataset.batch(indices)
-        images = (self.dataset[index][0] for index in indices)
-        return stack(images, [self.dataset.files[index] for index in indices]), self.targets(indices)
+        return self.together((self.dataset[index][0] for index in indices), indices)
 
-    def targets(self, indices: list[int]) -> Tensor:
-        """Labels, int64 N."""
-        return torch.from_numpy(self.dataset.targets[indices])
+    def together(self, images: Iterable[Any], indices: list[int]) -> tuple[Any, Tensor]:
+        """Images and their labels, int64 N; what a transform made that is no tensor goes torch's usual way.
+
+        Raises:
+            DataError: The images differ in size; the message names two of them.
+        """
+        targets = torch.from_numpy(self.dataset.targets[indices])
+        iterator = iter(images)
+        first = next(iterator)
+        if not isinstance(first, Tensor):
+            return default_collate([first, *iterator]), targets
+        names = [self.dataset.files[index] for index in indices]
+        return stack_images(chain([first], iterator), names), targets
 
 
 def make_loader(
@@ -103,33 +113,6 @@ def make_loader(
         generator=torch.Generator().manual_seed(seed),
         persistent_workers=workers > 0,
     )
-
-
-def stack(images: Iterable[Any], names: Sequence[str]) -> Any:
-    """Images of one size as a batch, in the memory layout of the first; what is no tensor goes torch's usual way.
-
-    Each image is copied as soon as it is there, while it is in the processor's cache and its memory can serve again.
-
-    Raises:
-        DataError: They differ in size; the message names two of them.
-    """
-    iterator = iter(images)
-    first = next(iterator)
-    if not isinstance(first, Tensor):
-        return default_collate([first, *iterator])
-    if first.ndim == 3 and first.stride(0) == 1:  # channels-last images make a channels-last batch
-        batch = first.new_empty((len(names), *first.shape[1:], len(first))).permute(0, 3, 1, 2)
-    else:
-        batch = first.new_empty((len(names), *first.shape))
-    for place, (name, image) in enumerate(zip(names, chain([first], iterator), strict=True)):
-        if (image.shape, image.dtype) != (first.shape, first.dtype):
-            raise DataError(
-                f"{names[0]} became {first.dtype} {tuple(first.shape)} and {name} {image.dtype} {tuple(image.shape)}; "
-                "images of one batch need one size: give a transform that brings them to one, such as "
-                "Preprocess(image_size)."
-            )
-        batch[place] = image
-    return batch
 
 
 def _as_they_are(batch: Any) -> Any:

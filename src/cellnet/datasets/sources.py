@@ -16,7 +16,7 @@ from torch import Tensor
 
 from cellnet.datasets.columns import hash_file
 from cellnet.errors import DataError
-from cellnet.images import decode
+from cellnet.images import decode, stack_images
 
 Rows = NDArray[np.int64]
 
@@ -46,14 +46,7 @@ class ImageSource(ABC):
         Raises:
             DataError: The images differ in size; the message names two of them.
         """
-        images = [self.image(row) for row in rows]
-        for row, image in zip(rows, images, strict=True):
-            if image.shape != images[0].shape:
-                raise DataError(
-                    f"{self.name(rows[0])} has {_size(images[0])} and {self.name(row)} has {_size(image)} pixels; "
-                    "images of one batch need one size: use .preload(Preprocess(image_size)) or a transform."
-                )
-        return torch.stack(images) if images else torch.empty((0, 3, 0, 0), dtype=torch.uint8)
+        return stack_images(map(self.image, rows), [self.name(row) for row in rows])
 
     def hashes(self, rows: Rows) -> list[str]:
         """`hash` of many rows, read in parallel."""
@@ -136,12 +129,9 @@ class ImageArray(ImageSource):
 
     def batch(self, rows: Rows) -> Tensor:
         """All rows in one copy."""
-        return self.images[torch.from_numpy(rows)]
+        # Along the memory if it lies channels-last, as it does after `preload`.
+        return self.images.permute(0, 2, 3, 1).index_select(0, torch.from_numpy(rows)).permute(0, 3, 1, 2)
 
     def hash(self, row: int) -> str:
         """SHA-256 of the pixels, C×H×W."""
         return hashlib.sha256(self.images[row].contiguous().numpy().tobytes()).hexdigest()
-
-
-def _size(image: Tensor) -> str:
-    return f"{image.shape[2]}×{image.shape[1]}"

@@ -6,6 +6,7 @@ from cellnet.images.decoding import MAX_PIXELS, MAX_SCANS, decode
 from cellnet.images.listing import IMAGE_SUFFIXES, list_images
 from cellnet.images.pixels import to_uint8_rgb
 from cellnet.images.preprocess import IMAGENET_MEAN, IMAGENET_STD, INTERPOLATIONS, Preprocess
+from cellnet.images.stacking import stack_images
 
 __all__ = [
     "IMAGENET_MEAN",
@@ -17,5 +18,6 @@ __all__ = [
     "Preprocess",
     "decode",
     "list_images",
+    "stack_images",
     "to_uint8_rgb",
 ]

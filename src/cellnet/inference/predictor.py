@@ -186,7 +186,7 @@ def _run(
     model: CellClassifier, images: list[Tensor], device: torch.device, features: bool
 ) -> tuple[Tensor, Tensor | None]:
     # Bytes travel to the device, a quarter of floats; convolutions are fastest in channels-last order.
-    batch = torch.stack(images).contiguous(memory_format=torch.channels_last).to(device, non_blocking=True)
+    batch = torch.stack([image.permute(1, 2, 0) for image in images]).permute(0, 3, 1, 2).to(device, non_blocking=True)
     vectors = model.features(batch) if features else None
     logits = model(batch) if vectors is None else model.head(vectors)
     logits = logits.float().cpu()

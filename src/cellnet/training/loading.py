@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
 from cellnet.datasets import CellDataset
-from cellnet.datasets.loading import Batches, make_loader, stack
+from cellnet.datasets.loading import Batches, make_loader
 from cellnet.images import Preprocess
 
 
@@ -78,8 +78,7 @@ class TrainingView(Batches):
         """The batch, already put together."""
         if self.preprocess is None and self.augmentation is None:
             return self.dataset.batch(indices)
-        images = map(self._image, indices)
-        return stack(images, [self.dataset.files[index] for index in indices]), self.targets(indices)
+        return self.together(map(self._image, indices), indices)
 
     def _image(self, index: int) -> Tensor:
         image = self.dataset.image(index)

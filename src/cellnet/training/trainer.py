@@ -24,6 +24,7 @@ from cellnet.augment import BatchMixing, create_augmentation
 from cellnet.datasets import CellDataset
 from cellnet.errors import ConfigError, DataError, LabelError
 from cellnet.evaluation.metrics import accuracy, confusion_matrix, macro_f1
+from cellnet.images import Preprocess
 from cellnet.models import CellClassifier
 from cellnet.tensors import write_tensors
 from cellnet.training.callbacks import Callback, HistoryCSV, Row
@@ -113,11 +114,13 @@ class Trainer:
 
         torch.manual_seed(derive_seed(config.seed, "fit"))
         accelerator = create_accelerator(config, self.device)
+        preprocess: Preprocess | None = model.preprocess
         if config.preload:
             train, val = train.preload(model.preprocess), val.preload(model.preprocess)
-        view = TrainingView(train, model.preprocess, create_augmentation(config.augmentation), config.seed)
+            preprocess = None
+        view = TrainingView(train, preprocess, create_augmentation(config.augmentation), config.seed)
         batches = training_loader(view, config.batch_size, config.workers)
-        val_batches = scoring_loader(TrainingView(val, model.preprocess), config.batch_size, config.workers)
+        val_batches = scoring_loader(TrainingView(val, preprocess), config.batch_size, config.workers)
         if config.channels_last:
             model.to(memory_format=torch.channels_last)
         optimizer = create_optimizer(model, config)
@@ -166,8 +169,8 @@ class Trainer:
                 for images, targets in loader:
                     if mixing is not None:
                         images, targets = mixing(images, targets, len(model.labels), generator=mixing_draws)
-                    if config.channels_last:
-                        images = images.contiguous(memory_format=torch.channels_last)
+                    layout = torch.channels_last if config.channels_last else torch.contiguous_format
+                    images = images.contiguous(memory_format=layout)
                     with accelerator.accumulate(net), accelerator.autocast():
                         loss = objective(net, images, targets)
                         accelerator.backward(loss)

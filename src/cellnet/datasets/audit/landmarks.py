@@ -45,20 +45,28 @@ _PATCH, _REACH = 7, 14  # samples across the pattern around a landmark, and pixe
 _FINE, _COARSE, _LOCAL = 1.2, 2.4, 2.5  # pixels: a landmark is an extremum between two blurs; what local means
 _EDGE = 3  # pixels at the border without landmarks
 _FAINT = 1.0  # grey levels: a weaker landmark is noise
+_ROWS, _COLUMNS = 512, 2560  # vectors compared at once: the table of their products fits into the cache
 _CONTRAST = 6.0  # grey levels of local contrast below which a pattern fades instead of being amplified
 
 
 @dataclass(frozen=True)
 class Landmarks:
-    """Landmarks of N pictures.
+    """L landmarks of some pictures.
 
     Args:
-        vectors: N×K×49 float32 of length 1, or 0 where a picture has fewer landmarks.
-        places: N×K×2, row and column in pixels.
+        owner: Index of the picture, ascending.
+        place: L×2, row and column in pixels.
+        dark: Whether the spot is darker than what surrounds it.
+        vector: L×49 float32 of length 1.
     """
 
-    vectors: Tensor
-    places: Tensor
+    owner: NDArray[np.int64]
+    place: NDArray[np.float32]
+    dark: NDArray[np.bool_]
+    vector: NDArray[np.float32]
+
+    def __getitem__(self, rows: slice | NDArray[np.generic]) -> Landmarks:
+        return Landmarks(self.owner[rows], self.place[rows], self.dark[rows], self.vector[rows])
 
 
 @dataclass(frozen=True)
@@ -70,7 +78,7 @@ class Candidates:
         second: Index of the picture it was found in.
         side: Side of the first, in `SIDES`.
         offset: Pairs×2, row and column of the first's corner in the second, in pixels of `SIDES`.
-        score: Agreement of the best landmarks.
+        score: Agreement of the best landmarks, ascending.
     """
 
     first: NDArray[np.int64]
@@ -86,14 +94,16 @@ def find_landmarks(pictures: NDArray[np.uint8], side: int = SIDES[0], count: int
     Args:
         pictures: N×`SIDE`×`SIDE` grey levels.
         side: Side to which they are shrunk first.
-        count: Landmarks a picture.
+        count: Landmarks a picture, at most.
     """
     blocks = [_landmarks(block, side, count) for block in torch.from_numpy(pictures).split(512)]
-    return Landmarks(torch.cat([b.vectors for b in blocks]), torch.cat([b.places for b in blocks]))
+    strength, place, vector = (torch.cat(column).numpy() for column in zip(*blocks, strict=True))
+    clear = np.abs(strength) > _FAINT
+    return Landmarks(np.nonzero(clear)[0], place[clear], strength[clear] < 0, vector[clear])
 
 
 def find_candidates(pictures: NDArray[np.uint8]) -> Candidates:
-    """Pairs of pictures with a landmark in common, best first.
+    """Pairs of pictures with a landmark in common.
 
     Args:
         pictures: N×`SIDE`×`SIDE` grey levels.
@@ -101,30 +111,28 @@ def find_candidates(pictures: NDArray[np.uint8]) -> Candidates:
     known = find_landmarks(pictures)
     found = []
     for side in SIDES:
-        wanted = known if side == SIDES[0] else find_landmarks(pictures, side, LEADING)
-        found += [_search(wanted, known, start, side) for start in range(0, len(pictures), 256)]
+        wanted = find_landmarks(pictures, side, LEADING)
+        for dark in (True, False):
+            one, other = wanted[wanted.dark == dark], known[known.dark == dark]
+            found += [_search(one[start : start + _ROWS], other, side) for start in range(0, len(one.owner), _ROWS)]
     columns = [np.concatenate(column) for column in zip(*found, strict=True)]
     order = np.argsort(-columns[-1], kind="stable")
     return Candidates(*(column[order] for column in columns))
 
 
-def _landmarks(pictures: Tensor, side: int, count: int) -> Landmarks:
+def _landmarks(pictures: Tensor, side: int, count: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Strength (negative where dark) N×K, place N×K×2 and vector N×K×49."""
     shrink, fine, coarse, local = _matrices(side)
     small = shrink @ pictures.float() @ shrink.T
-    spots = fine @ small @ fine.T - coarse @ small @ coarse.T
-    strength, rows, columns = _peaks(spots, count)
-    places = torch.stack([rows, columns], -1)
-
+    strength, places = _peaks(fine @ small @ fine.T - coarse @ small @ coarse.T, count)
     pattern = small - local @ small @ local.T
-    contrast = (local @ pattern.square() @ local.T).clamp_min(0).sqrt()
-    pattern = pattern / (contrast + _CONTRAST)
+    pattern = pattern / ((local @ pattern.square() @ local.T).clamp_min(0).sqrt() + _CONTRAST)
     steps = (torch.arange(_PATCH) - (_PATCH - 1) / 2) * (_REACH / _PATCH)
     grid = torch.stack(torch.meshgrid(steps, steps, indexing="xy"), -1) + places.flip(-1)[:, :, None, None]
     grid = ((2 * grid + 1) / side - 1).flatten(1, 2)
     samples = F.grid_sample(pattern[:, None], grid, padding_mode="reflection", align_corners=False)
     vectors = samples.reshape(len(pictures), count, -1)
-    vectors = F.normalize(vectors - vectors.mean(-1, keepdim=True), dim=-1)
-    return Landmarks(vectors * (strength > _FAINT)[:, :, None], places)
+    return strength, places, F.normalize(vectors - vectors.mean(-1, keepdim=True), dim=-1)
 
 
 @lru_cache(maxsize=len(SIDES))
@@ -135,14 +143,14 @@ def _matrices(side: int) -> tuple[Tensor, ...]:
     return tuple(torch.from_numpy(matrix) for matrix in (shrink, *blurs))
 
 
-def _peaks(spots: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Strength, row and column of the strongest extrema N×S×S, to a fraction of a pixel."""
+def _peaks(spots: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Value N×K and place N×K×2, to a fraction of a pixel, of the strongest extrema of N×S×S; value 0 for none."""
     side = spots.shape[-1]
     highest, lowest = (F.max_pool2d(sign * spots[:, None], 5, stride=1, padding=2)[:, 0] for sign in (1, -1))
     extreme = torch.where((spots == highest) | (-spots == lowest), spots.abs(), 0)
     extreme = F.pad(extreme[:, _EDGE:-_EDGE, _EDGE:-_EDGE], [_EDGE] * 4).flatten(1)
     strength, index = extreme.topk(count)
-    index = torch.where(strength > 0, index, side * side // 2)
+    index = torch.where(strength > 0, index, side * side // 2)  # so that the neighbours below exist
     flat = spots.flatten(1)
 
     def offset(step: int) -> Tensor:
@@ -151,39 +159,32 @@ def _peaks(spots: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
         bend = before + after - 2 * here
         return (0.5 * (before - after) / torch.where(bend == 0, 1, bend)).clamp(-0.5, 0.5)
 
-    return strength, index // side + offset(side), index % side + offset(1)
+    places = torch.stack([index // side + offset(side), index % side + offset(1)], -1)
+    return torch.where(strength > 0, flat.gather(1, index), 0), places
 
 
-def _search(wanted: Landmarks, known: Landmarks, start: int, side: int) -> tuple[NDArray[np.generic], ...]:
-    """Candidates for 256 pictures from ``start``: the columns of `Candidates`."""
-    query = wanted.vectors[start : start + 256, :LEADING].flatten(0, 1)
-    hits, scores = [], []
-    for first in range(0, len(known.vectors), 1024):
-        products = query @ known.vectors[first : first + 1024].flatten(0, 1).T
-        places = (products > CANDIDATE).nonzero()
-        scores.append(products[places[:, 0], places[:, 1]])
-        hits.append(places + torch.tensor([start * LEADING, first * LANDMARKS]))
-    hit, score = torch.cat(hits), torch.cat(scores)
-    (one, mark), (other, partner) = (
-        (hit[:, k] // n, hit[:, k] % n) for k, n in enumerate((LEADING, LANDMARKS))
-    )
-    offset = known.places[other, partner] - wanted.places[one, mark]
-    keep = _best(one.numpy(), other.numpy(), score.numpy())
-    return (
-        one.numpy()[keep],
-        other.numpy()[keep],
-        np.full(len(keep), side),
-        offset.numpy()[keep],
-        score.numpy()[keep],
-    )
+def _search(wanted: Landmarks, known: Landmarks, side: int) -> tuple[NDArray[np.generic], ...]:
+    """The columns of `Candidates` for some pictures."""
+    products = np.empty((len(wanted.owner), _COLUMNS), np.float32)
+    hits = []
+    for start in range(0, len(known.owner), _COLUMNS):
+        block = known.vector[start : start + _COLUMNS]
+        table = np.matmul(wanted.vector, block.T, out=products[:, : len(block)])
+        rows, columns = np.divmod(np.flatnonzero(table > CANDIDATE), len(block))
+        hits.append((rows, columns + start, table[rows, columns]))
+    one, other, score = (np.concatenate(column) for column in zip(*hits, strict=True))
+    first, second = wanted.owner[one], known.owner[other]
+    keep = _best(first, second, score)
+    offset = known.place[other[keep]] - wanted.place[one[keep]]
+    return first[keep], second[keep], np.full(len(keep), side), offset, score[keep]
 
 
-def _best(one: NDArray[np.int64], other: NDArray[np.int64], score: NDArray[np.float32]) -> NDArray[np.int64]:
+def _best(first: NDArray[np.int64], second: NDArray[np.int64], score: NDArray[np.float32]) -> NDArray[np.int64]:
     """Of each pair the best hit, and of each first picture its `PER_PICTURE` best pairs."""
-    order = np.lexsort((-score, other, one))
-    order = order[one[order] != other[order]]
-    pair = np.stack([one[order], other[order]])
-    order = order[np.r_[True, (pair[:, 1:] != pair[:, :-1]).any(0)][: len(order)]]
-    order = order[np.lexsort((-score[order], one[order]))]
-    rank = np.arange(len(order)) - np.searchsorted(one[order], one[order])
+    order = np.lexsort((-score, second, first))
+    order = order[first[order] != second[order]]
+    pair = np.stack([first[order], second[order]])
+    order = order[np.append(True, (pair[:, 1:] != pair[:, :-1]).any(0))[: len(order)]]
+    order = order[np.lexsort((-score[order], first[order]))]
+    rank = np.arange(len(order)) - np.searchsorted(first[order], first[order])
     return order[rank < PER_PICTURE]
