@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from cellnet.cards import DatasetCard, RemoteFile
-from cellnet.datasets.public import Contents, PublicDataset, missing_classes, read_classes
+from cellnet.datasets.public import PublicDataset
 from cellnet.labels import CellClass, LabelSchema
 
 
@@ -93,13 +91,3 @@ class AMLLMU(PublicDataset):
             CellClass("PMO", "Promyelocyte, an immature granulocyte.", "granulocyte", ("promyelocyte",)),
         ),
     )
-
-    @classmethod
-    def missing(cls, folder: Path) -> list[str]:
-        """Classes without a folder."""
-        return missing_classes(folder, cls.schema)
-
-    @classmethod
-    def read(cls, folder: Path) -> Contents:
-        """All images of the class folders."""
-        return Contents(*read_classes(folder, cls.schema))

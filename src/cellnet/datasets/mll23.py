@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from cellnet.cards import DatasetCard, RemoteFile
-from cellnet.datasets.public import Contents, PublicDataset, missing_classes, read_classes
+from cellnet.datasets.public import PublicDataset
 from cellnet.labels import CellClass, LabelSchema
 
 _SCHEMA = LabelSchema(
@@ -117,13 +115,3 @@ class MLL23(PublicDataset):
         ),
     )
     schema = _SCHEMA
-
-    @classmethod
-    def missing(cls, folder: Path) -> list[str]:
-        """Classes without a folder."""
-        return missing_classes(folder, cls.schema)
-
-    @classmethod
-    def read(cls, folder: Path) -> Contents:
-        """All images of the class folders."""
-        return Contents(*read_classes(folder, cls.schema))

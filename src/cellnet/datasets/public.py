@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -50,8 +49,9 @@ class Contents:
 class PublicDataset(CellDataset):
     """A published set of images.
 
-    A subclass is one file: it declares ``card`` and ``schema``, and says in `missing` how to recognise its folder
-    and in `read` what is in it. One with options has a constructor with these options that ends in `_fill`.
+    A subclass is one file: it declares ``card`` and ``schema`` and, unless the images lie in one folder a class, says
+    in `missing` how to recognise its folder and in `read` what is in it. One with options has a constructor with
+    these options that ends in `_fill`.
 
     Args:
         root: Folder that holds the data, up to two levels deeper; ``root/NAME`` is where a download puts them.
@@ -103,14 +103,14 @@ class PublicDataset(CellDataset):
         self._drop(exclude)
 
     @classmethod
-    @abstractmethod
     def missing(cls, folder: Path) -> list[str]:
-        """What ``folder`` lacks to be the one that `read` takes, in words; nothing if it is the one."""
+        """What ``folder`` lacks to be the one that `read` takes, in words; here, classes without a subfolder."""
+        return missing_classes(folder, cls.schema)
 
     @classmethod
-    @abstractmethod
     def read(cls, folder: Path) -> Contents:
-        """The images and their labels."""
+        """The images and their labels; here, all images in the subfolders, each named after a class."""
+        return Contents(*read_classes(folder, cls.schema))
 
     @classmethod
     def find(cls, root: str | os.PathLike[str]) -> Path:
