@@ -12,9 +12,11 @@ from __future__ import annotations
 
 import sys
 import tempfile
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
 import numpy as np
 import simplejpeg
 import torch
@@ -23,6 +25,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Subset
 from torchvision import datasets, transforms
+from torchvision.io import decode_jpeg, read_file
 
 from cellnet.datasets import CellDataset, CellFolder
 from cellnet.datasets.loading import create_loader
@@ -30,7 +33,7 @@ from cellnet.datasets.packed import PackedCells
 from cellnet.datasets.packing import pack
 from cellnet.images import IMAGENET_MEAN, IMAGENET_STD, Preprocess, decode
 
-PACKAGES = ("torch", "torchvision", "pillow", "simplejpeg", "numpy")
+PACKAGES = ("torch", "torchvision", "pillow", "simplejpeg", "opencv-python-headless", "numpy")
 SIZE, BATCH, COUNT = 299, 32, 384
 
 Work = Callable[[], int]
@@ -87,6 +90,8 @@ def copying(packed: PackedCells) -> Work:
 def main(root: Path) -> None:
     """Measure and write the table."""
     torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    warnings.filterwarnings("ignore", ".*TorchVision are deprecated", DeprecationWarning)
     cells = CellFolder(root)
     cells = cells.subset(np.linspace(0, len(cells) - 1, COUNT).astype(int))
     preprocess = Preprocess(SIZE)
@@ -107,6 +112,8 @@ def main(root: Path) -> None:
                 decoding: each(lambda file: simplejpeg.decode_jpeg(file.read_bytes()), cells),
                 "step: cellnet.decode": each(decode, cells),
                 "step: Pillow alone": each(lambda file: Image.open(file).load(), cells),
+                "step: torchvision's decoder alone": each(lambda file: decode_jpeg(read_file(str(file))), cells),
+                "step: OpenCV's decoder alone": each(lambda file: cv2.imread(str(file)), cells),
                 "step: decode and resize": each(lambda file: preprocess(decode(file)), cells),
                 memory: copying(packed),
             }
