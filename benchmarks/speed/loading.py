@@ -4,8 +4,8 @@
 
 ROOT holds one folder of images a class (PBC, for the figures in the results). The reference is what most training
 scripts have: torchvision's ImageFolder, transforms on PIL images, and a DataLoader. cellnet does the same work, then
-without the last step, which its models leave to the device. The steps below say where the time goes: from files,
-``share_of_limit`` is relative to JPEG decoding alone; from a packed set, to copying the same bytes.
+without the last step, which its models leave to the device. A second table says where the time goes, step by step,
+beside JPEG decoding alone, the limit of reading from files.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def main(root: Path) -> None:
     cells = cells.subset(np.linspace(0, len(cells) - 1, COUNT).astype(int))
     preprocess = Preprocess(SIZE)
     out = torch.empty(BATCH, SIZE, SIZE, 3).permute(0, 3, 1, 2)
-    reference, decoding, memory = "ImageFolder, PIL transforms, DataLoader", "step: simplejpeg alone", "step: copying"
+    reference, decoding = "ImageFolder, PIL transforms, DataLoader", "step: simplejpeg alone"
     with tempfile.TemporaryDirectory() as folder:
         packed = PackedCells(pack(cells, Path(folder) / "packed", preprocess))
         files = cells.with_transform(preprocess)
@@ -115,15 +115,14 @@ def main(root: Path) -> None:
                 "step: torchvision's decoder alone": each(lambda file: decode_jpeg(read_file(str(file))), cells),
                 "step: OpenCV's decoder alone": each(lambda file: cv2.imread(str(file)), cells),
                 "step: decode and resize": each(lambda file: preprocess(decode(file)), cells),
-                memory: copying(packed),
+                "step: decode, resize and batch": ours(files, None, None),
+                "step: copying packed pixels": copying(packed),
             }
         )
-    table = rows(rates, reference, PACKAGES)
-    limits = {False: rows(rates, decoding, ("numpy",)), True: rows(rates, memory, ("numpy",))}
-    for place, row in enumerate(table):
-        by_memory = "packed" in row["what"] or row["what"] == memory
-        row["share_of_limit"] = limits[by_memory][place]["ratio"]
-    write("speed_loading", table)
+    steps = {name: values for name, values in rates.items() if name.startswith("step")}
+    contestants = {name: values for name, values in rates.items() if name not in steps}
+    write("speed_loading", rows(contestants, reference, PACKAGES))
+    write("speed_loading_steps", rows(steps, decoding, PACKAGES))
 
 
 if __name__ == "__main__":
