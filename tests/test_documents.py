@@ -38,7 +38,7 @@ def test_commands_and_options_in_the_text_exist(page: Path) -> None:
     commands = get_command(app).commands  # type: ignore[attr-defined]
     text = page.read_text(encoding="utf-8").replace("\\\n", " ")
     code = re.findall(r"```bash\n(.*?)```", text, re.DOTALL) + re.findall(r"(?<!`)`(cellnet [^`]+)`", text)
-    for command, words in re.findall(r"\bcellnet (\w+)([^\n]*)", "\n".join(code)):
+    for command, words in re.findall(r"\bcellnet ([\w-]+)([^\n]*)", "\n".join(code)):
         assert command in commands, command
         options = {o for p in commands[command].params for o in p.opts} | {"--help"}
         assert set(re.findall(r"(?<!\S)(--[\w-]+)", words)) <= options, words

@@ -12,7 +12,7 @@ from cellnet._version import __version__
 TYPE_CHECKING = False  # read by type checkers as True; importing typing for it would take milliseconds
 if TYPE_CHECKING:
     from cellnet.backbones import create_backbone
-    from cellnet.datasets import CellDataset, load_dataset, samples
+    from cellnet.datasets import CellDataset, audit, load_dataset, samples
     from cellnet.errors import CellnetError
     from cellnet.evaluation import Estimate, Report, evaluate
     from cellnet.hub import list_pretrained, load_pretrained
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 _HOME = {
     "create_backbone": "backbones",
     "CellDataset": "datasets",
+    "audit": "datasets",
     "load_dataset": "datasets",
     "samples": "datasets",
     "CellnetError": "errors",
@@ -64,6 +65,7 @@ __all__ = [
     "TrainConfig",
     "Trainer",
     "__version__",
+    "audit",
     "create_backbone",
     "create_model",
     "evaluate",

@@ -27,7 +27,7 @@ ROW = {
 def test_progress_in_a_terminal_and_in_a_log(terminal: bool) -> None:
     text = io.StringIO()
     bar = ProgressBar(Console(file=text, force_terminal=terminal, width=120), log_every=0)
-    bar.on_fit_start(epochs=2, steps_per_epoch=2, first_epoch=1)
+    bar.on_fit_start(epochs=2, steps_per_epoch=2, first_step=2)
     bar.on_step(1, 32)
     bar.on_epoch_end(ROW, [ROW], improved=True)
     bar.on_fit_end()

@@ -34,6 +34,7 @@ def test_round_trip_through_toml(tmp_path: Path) -> None:
         ("seed", -1),
         ("gradient_clip", 0),
         ("lr", float("nan")),
+        ("checkpoint_minutes", -1),
     ],
 )
 def test_values_out_of_range_name_the_option(option: str, value: object) -> None:
@@ -78,4 +79,6 @@ def test_a_missing_file(tmp_path: Path) -> None:
 
 
 def test_difference_names_what_changed_but_for_speed() -> None:
-    assert TrainConfig().difference(TrainConfig(lr=0.5, workers=2, preload=False)) == {"lr": (1e-3, 0.5)}
+    assert TrainConfig().difference(TrainConfig(lr=0.5, workers=2, preload=False, checkpoint_minutes=1.0)) == {
+        "lr": (1e-3, 0.5)
+    }

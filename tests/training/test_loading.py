@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import os
+import signal
+from pathlib import Path
+
 import pytest
 import torch
 
 from cellnet.augment import create_augmentation
 from cellnet.datasets import CellDataset
+from cellnet.errors import ConfigError, ImageError
 from cellnet.images import Preprocess
-from cellnet.training.loading import EpochSampler, TrainingView, scoring_loader, training_loader
+from cellnet.labels import LabelSchema
+from cellnet.training.loading import TrainingOrder, TrainingView, close, loading_errors, scoring_loader, training_loader
 
 PREPROCESS = Preprocess(image_size=24, mean=(0.5,) * 3, std=(0.5,) * 3)
 
 
 def epoch_of(dataset: CellDataset, epoch: int, workers: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
     view = TrainingView(dataset, PREPROCESS, create_augmentation("strong"), seed)
-    loader = training_loader(view, batch_size=10, workers=workers)
+    order = TrainingOrder(len(view), seed, batch_size=10)
+    loader = training_loader(view, order, workers)
     view.set_epoch(epoch)
-    loader.sampler.set_epoch(epoch)  # type: ignore[attr-defined]
+    order.start(epoch)
     batches = list(loader)
     return torch.cat([images for images, _ in batches]), torch.cat([targets for _, targets in batches])
 
@@ -45,7 +52,8 @@ def test_augmentation_leaves_the_global_generator_alone(synthetic: CellDataset) 
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_reading_leaves_the_global_generator_alone(synthetic: CellDataset, workers: int) -> None:
-    loader = training_loader(TrainingView(synthetic, PREPROCESS, create_augmentation("strong")), 10, workers)
+    view = TrainingView(synthetic, PREPROCESS, create_augmentation("strong"))
+    loader = training_loader(view, TrainingOrder(len(view), 0, batch_size=10), workers)
     torch.manual_seed(5)
     expected = torch.rand(1)
     torch.manual_seed(5)
@@ -56,11 +64,12 @@ def test_reading_leaves_the_global_generator_alone(synthetic: CellDataset, worke
 
 def test_workers_live_on_and_see_each_epoch(synthetic: CellDataset) -> None:
     view = TrainingView(synthetic, PREPROCESS, create_augmentation("strong"))
-    loader = training_loader(view, batch_size=10, workers=1)
+    order = TrainingOrder(len(view), 0, batch_size=10)
+    loader = training_loader(view, order, workers=1)
     processes = []
     for epoch in (0, 5, 1):
         view.set_epoch(epoch)
-        loader.sampler.set_epoch(epoch)  # type: ignore[attr-defined]
+        order.start(epoch)
         seen = torch.cat([images for images, _ in loader])
         processes.append(loader._iterator._workers[0].pid)  # type: ignore[union-attr]
         assert torch.equal(seen, epoch_of(synthetic, epoch, workers=0)[0])
@@ -79,18 +88,94 @@ def test_images_that_are_ready_are_gathered(synthetic: CellDataset) -> None:
     assert torch.equal(*(view.__getitems__([4, 7])[0] for view in views))
 
 
-def test_the_order_is_a_permutation() -> None:
-    sampler = EpochSampler(20, seed=1)
+def test_the_order_is_a_permutation_that_changes() -> None:
+    order = TrainingOrder(20, seed=1, batch_size=5)
     orders = []
     for epoch in range(3):
-        sampler.set_epoch(epoch)
-        orders.append(list(sampler))
-    assert all(sorted(order) == list(range(20)) for order in orders)
+        order.start(epoch)
+        orders.append(list(order))
+    assert all(sorted(images) == list(range(20)) for images in orders)
     assert orders[0] != orders[1] != orders[2]
+    assert orders[0] != list(TrainingOrder(20, seed=2, batch_size=5))
+
+
+@pytest.mark.parametrize("batch", [0, 1, 4])
+def test_the_order_starts_at_any_batch(batch: int) -> None:
+    whole, rest = (TrainingOrder(23, seed=1, batch_size=5) for _ in range(2))
+    whole.start(3)
+    rest.start(3, batch)
+    assert list(rest) == list(whole)[5 * batch :]
+    assert len(rest) == 20 - 5 * batch
+    assert whole.batches == 4
+
+
+@pytest.mark.parametrize("processes", [1, 2, 3])
+def test_processes_divide_one_global_order(processes: int) -> None:
+    orders = [TrainingOrder(50, 4, 12 // processes, process, processes) for process in range(processes)]
+    alone = TrainingOrder(50, 4, 12)
+    for order in (*orders, alone):
+        order.start(2, batch=1)
+    shares = [torch.tensor(list(order)).view(3, -1) for order in orders]
+    assert torch.equal(torch.cat(shares, dim=1), torch.tensor(list(alone)).view(3, 12))
+    assert [order.batch(2, 1, p) for p, order in enumerate(orders)] == [share[0].tolist() for share in shares]
+
+
+def test_a_batch_larger_than_the_set_is_the_set() -> None:
+    assert sorted(TrainingOrder(7, 0, batch_size=100)) == list(range(7))
+    assert [TrainingOrder(7, 0, 100, p, 2).batch_size for p in range(2)] == [3, 3]
 
 
 def test_scoring_sees_every_image_once_and_training_full_batches(synthetic: CellDataset) -> None:
     view = TrainingView(synthetic, PREPROCESS)
     assert sum(len(images) for images, _ in scoring_loader(view, 10, 0)) == len(synthetic) == 48
-    assert [len(images) for images, _ in training_loader(view, 10, 0)] == [10] * 4
-    assert [len(images) for images, _ in training_loader(view, 100, 0)] == [48]
+    order = TrainingOrder(len(view), 0, batch_size=10)
+    assert [len(images) for images, _ in training_loader(view, order, 0)] == [10] * 4
+
+
+def test_an_unreadable_image_is_told_as_without_workers(tmp_path: Path) -> None:
+    (tmp_path / "bad.png").write_bytes(b"no image")
+    dataset = CellDataset([tmp_path / "bad.png"], [0], LabelSchema.from_names(["a", "b"]))
+    messages = []
+    for workers in (0, 1):
+        loader = scoring_loader(TrainingView(dataset, PREPROCESS), 1, workers)
+        with pytest.raises(ImageError) as caught, loading_errors():
+            list(loader)
+        close(loader)
+        messages.append(str(caught.value))
+    assert messages[0] == messages[1]
+    assert "bad.png" in messages[0]
+
+
+class Deadly(TrainingView):
+    """Its worker dies as when the system kills it for memory."""
+
+    def __getitems__(self, indices: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
+        os.kill(os.getpid(), signal.SIGKILL)
+        raise AssertionError
+
+
+def test_a_killed_worker_is_one_clear_error(synthetic: CellDataset) -> None:
+    with pytest.raises(ConfigError, match=r"loads images ended unexpectedly.*fewer workers"), loading_errors():
+        list(scoring_loader(Deadly(synthetic, PREPROCESS), 10, workers=1))
+
+
+class Signalled(TrainingView):
+    """Its worker gets the Ctrl-C of the terminal."""
+
+    def __getitems__(self, indices: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGTERM)
+        return super().__getitems__(indices)
+
+
+def test_workers_leave_signals_to_the_main_process(synthetic: CellDataset) -> None:
+    loader = scoring_loader(Signalled(synthetic, PREPROCESS), 10, workers=1)
+    assert sum(len(images) for images, _ in loader) == 48
+    (worker,) = loader._iterator._workers  # type: ignore[union-attr]
+    close(loader)
+    assert not worker.is_alive()
+
+
+def test_other_errors_pass_unchanged() -> None:
+    with pytest.raises(RuntimeError, match="shapes"), loading_errors():
+        raise RuntimeError("shapes cannot be multiplied")

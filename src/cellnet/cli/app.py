@@ -10,7 +10,20 @@ from typing import Annotated
 import typer
 
 from cellnet import __version__
-from cellnet.cli import demo, doctor, download, evaluate, listing, pack, predict, train
+from cellnet.cli import (
+    audit,
+    compare,
+    cross_validate,
+    demo,
+    doctor,
+    download,
+    evaluate,
+    find_lr,
+    listing,
+    pack,
+    predict,
+    train,
+)
 from cellnet.cli.console import log
 from cellnet.errors import CellnetError
 
@@ -26,9 +39,13 @@ app = typer.Typer(
 for command in (
     demo.demo,
     train.train,
+    cross_validate.cross_validate,
+    compare.compare,
+    find_lr.find_lr,
     evaluate.evaluate,
     predict.predict,
     download.download,
+    audit.audit,
     pack.pack,
     listing.list_names,
     listing.info,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 from typing import Annotated
 
@@ -24,34 +23,35 @@ def predict(
     """Classify images; an unreadable one becomes a row with an error. Exit code 1 if none could be read.
 
     Example: `cellnet predict smears/ --out smears.csv`
+
+    Several processes share the work: `torchrun --nproc-per-node 4 -m cellnet predict smears/ --out smears.csv`
     """
     from cellnet.hub import load_pretrained
     from cellnet.images import list_images
+    from cellnet.inference.sharded import predict_files
 
     for item in inputs:
         if not item.exists():
             raise DataError(f"There is no file or folder {item}; check the path.")
     paths = [path for item in inputs for path in (list_images(item) if item.is_dir() else [item])]
-    result = load_pretrained(model).predict(paths, batch_size=batch_size, device=device, progress=not json)
-    result.to_csv(out)
-    failed = [(file, error) for file, error in zip(result.files, result.errors, strict=True) if error]
-    counts = Counter(label for label in result.labels if label)
-    abstained = sum(bool(row.abstain) and row.error is None for row in result)
+    summary = predict_files(load_pretrained(model), paths, out, batch_size=batch_size, device=device, progress=not json)
+    if summary is None:  # the first process tells of the work of all
+        return
     if json:
         print_json(
             {
                 "out": str(out),
-                "images": len(result),
-                "labels": dict(counts),
-                "abstained": abstained,
-                "errors": dict(failed),
+                "images": summary.images,
+                "labels": dict(summary.labels),
+                "abstained": summary.abstained,
+                "errors": summary.errors,
             }
         )
     else:
-        for label, count in counts.most_common():
+        for label, count in summary.labels.most_common():
             print(f"{label:<24}{count:>8}")
-        print(f"{len(result)} images, {abstained} abstained, {len(failed)} unreadable: {out}")
-    for file, error in failed[:10]:
+        print(f"{summary.images} images, {summary.abstained} abstained, {len(summary.errors)} unreadable: {out}")
+    for file, error in list(summary.errors.items())[:10]:
         log.print(f"{file}: {error}", style="yellow", markup=False)
-    if len(failed) == len(result):
+    if len(summary.errors) == summary.images:
         raise typer.Exit(1)

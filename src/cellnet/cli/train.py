@@ -2,42 +2,33 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from cellnet.cli import options
 from cellnet.cli.console import log, print_json
-from cellnet.cli.inputs import divide, open_dataset, parse_settings
+from cellnet.cli.inputs import open_dataset
+from cellnet.cli.recipe import Recipe, Split, SplitSeed, this_command, with_recipe
+from cellnet.registry import check_name
 
 
+@with_recipe
 def train(
+    *,
     out: Annotated[Path, typer.Option("--out", help="Folder for this run.")],
     dataset: options.Dataset = "pbc",
     root: options.Root = None,
     exclude: options.Exclude = None,
-    split: options.Split = "0.7,0.1,0.2",
-    split_seed: options.SplitSeed = 0,
-    model: Annotated[str, typer.Option("--model", help="Architecture; `cellnet list --models`.")] = "mobilenet_v2",
-    pretrained: Annotated[bool, typer.Option("--pretrained", help="Start from ImageNet weights of the Hub.")] = False,
-    weights: Annotated[Path | None, typer.Option("--weights", help="Start from this safetensors file.")] = None,
-    mean: Annotated[float | None, typer.Option("--mean", help="Mean that the weights expect, all channels.")] = None,
-    std: Annotated[float | None, typer.Option("--std", help="Standard deviation that they expect.")] = None,
-    head: Annotated[str | None, typer.Option("--head", help="linear, or the study's: study.")] = None,
-    image_size: Annotated[int | None, typer.Option("--image-size", help="Side of the input, pixels.")] = None,
-    config: Annotated[Path | None, typer.Option("--config", help="TOML file of training options.")] = None,
-    epochs: Annotated[int | None, typer.Option("--epochs", help="Passes over the training part.")] = None,
-    batch_size: Annotated[int | None, typer.Option("--batch-size", help="Images a step.")] = None,
-    lr: Annotated[float | None, typer.Option("--lr", help="Peak learning rate.")] = None,
-    optimizer: Annotated[str | None, typer.Option("--optimizer", help="adam, adamw, rmsprop or sgd.")] = None,
-    seed: Annotated[int | None, typer.Option("--seed", help="Seed of the training.")] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Any other training option, e.g. ema=0.999; repeatable."),
-    ] = None,
+    split: Split = None,
+    split_seed: SplitSeed = None,
+    recipe: Recipe,
+    stages: Annotated[
+        str,
+        typer.Option("--stages", help="one; or two: the networks of hybrid (or a+b) alone, then fused and frozen."),
+    ] = "one",
     resume: Annotated[bool, typer.Option("--resume", help="Continue what stands in --out.")] = False,
     device: options.Device = None,
     json: options.Json = False,
@@ -49,45 +40,44 @@ def train(
     import torch
 
     from cellnet.experiments import train_and_report
-    from cellnet.models import create_model
-    from cellnet.training import ProgressBar, TrainConfig
+    from cellnet.training import ProgressBar
 
-    given = {"epochs": epochs, "batch_size": batch_size, "lr": lr, "optimizer": optimizer, "seed": seed}
-    base = TrainConfig.from_toml(config) if config else TrainConfig()
-    chosen = TrainConfig.from_dict(
-        base.to_dict() | {k: v for k, v in given.items() if v is not None} | parse_settings(settings or [])
-    )
+    check_name("number of stages", stages, ["one", "two"])
+    config = recipe.train_config()
     images = open_dataset(dataset, root, exclude)
     log.print(images.summary())
-    parts, how = divide(images, split, split_seed)
-    torch.manual_seed(chosen.seed)  # the initial weights too: the same words give the same model
-    net = create_model(
-        model,
-        images.labels,
-        pretrained=pretrained,
-        weights=weights,
-        head=head,
-        image_size=image_size,
-        mean=None if mean is None else (mean,) * 3,
-        std=None if std is None else (std,) * 3,
-    )
-    if net.backbone.weights_report is not None:
-        log.print(str(net.backbone.weights_report))
-    result = train_and_report(
-        parts,
-        net,
-        chosen,
-        out,
-        name=model,
-        split=how,
-        resume=resume,
-        device=device,
-        callbacks=[ProgressBar(log)],
-        command=shlex.join(["cellnet", *(word for word in sys.argv[1:] if word != "--resume")]),
-        starting_weights=weights.name if weights else "the Hub's ImageNet weights" if pretrained else "",
-    )
+    parts, how = recipe.divide(images, split, split_seed)
+    shared: dict[str, Any] = {
+        "split": how,
+        "resume": resume,
+        "device": device,
+        "callbacks": [ProgressBar(log)],
+        "command": this_command(),
+        "starting_weights": recipe.starting_weights(),
+    }
+    if stages == "two":
+        from cellnet.experiments.hybrid import FUSED_EPOCHS, branch_names, train_two_stages
+
+        names = branch_names(recipe.model)
+        fused = config if "epochs" in recipe.training_options else replace(config, epochs=FUSED_EPOCHS)
+        results = train_two_stages(
+            parts,
+            [recipe.maker(images.labels, name, head="study") for name in names],
+            [*map(recipe.train_config, names), fused],
+            out,
+            **shared,
+        )
+        for result in results[:-1]:
+            log.print(str(result.report))
+        result = results[-1]
+    else:
+        torch.manual_seed(config.seed)  # the initial weights too: the same words give the same model
+        net = recipe.create(images.labels)
+        if net.backbone.weights_report is not None:
+            log.print(str(net.backbone.weights_report))
+        result = train_and_report(parts, net, config, out, name=recipe.model, **shared)
     if json:
         print_json({"out": str(out), "checkpoint": str(result.checkpoint), **result.report.to_dict()})
         return
     print(result.report)
-    print(f"\nReport: {out / 'report' / 'report.html'}\nModel:  {result.checkpoint}")
+    print(f"\nReport: {result.checkpoint.parent / 'report' / 'report.html'}\nModel:  {result.checkpoint}")

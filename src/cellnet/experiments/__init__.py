@@ -1,5 +1,29 @@
-"""Whole experiments: from a data set to trained weights, a report and a card."""
+"""Whole experiments: from a data set to trained weights, a report and a card; and many trainings, one answer."""
 
+from cellnet.experiments.compare import compare_trials, repeat_splits
+from cellnet.experiments.comparison import Comparison
+from cellnet.experiments.cross_validation import CrossValidation, cross_validate
+from cellnet.experiments.hybrid import create_network, train_two_stages
+from cellnet.experiments.protocol import Protocol, list_protocols, load_protocol
+from cellnet.experiments.rates import LearningRates, find_learning_rate
 from cellnet.experiments.run import RunResult, train_and_report
+from cellnet.experiments.trials import Trial, vary
 
-__all__ = ["RunResult", "train_and_report"]
+__all__ = [
+    "Comparison",
+    "CrossValidation",
+    "LearningRates",
+    "Protocol",
+    "RunResult",
+    "Trial",
+    "compare_trials",
+    "create_network",
+    "cross_validate",
+    "find_learning_rate",
+    "list_protocols",
+    "load_protocol",
+    "repeat_splits",
+    "train_and_report",
+    "train_two_stages",
+    "vary",
+]

@@ -15,7 +15,7 @@ from cellnet.registry import unknown_name
 
 BEFORE_CLASSES = ("file", "target", "label", "probability", "second", "margin", "abstain", "ood")
 AFTER_CLASSES = ("error",)
-RESERVED = frozenset((*BEFORE_CLASSES, *AFTER_CLASSES))
+RESERVED = frozenset((*BEFORE_CLASSES, *AFTER_CLASSES, "fold"))
 """Columns of a predictions file that are not classes."""
 
 SUM_TOLERANCE = 1e-3

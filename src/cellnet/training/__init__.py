@@ -2,6 +2,7 @@
 
 from cellnet.training.callbacks import Callback, HistoryCSV, ProgressBar
 from cellnet.training.config import TrainConfig
+from cellnet.training.interrupts import Interrupted
 from cellnet.training.objectives import Classification, Objective
 from cellnet.training.trainer import Fit, Trainer
 
@@ -10,6 +11,7 @@ __all__ = [
     "Classification",
     "Fit",
     "HistoryCSV",
+    "Interrupted",
     "Objective",
     "ProgressBar",
     "TrainConfig",

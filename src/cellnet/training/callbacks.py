@@ -18,13 +18,13 @@ Row = dict[str, Any]
 
 
 class Callback:
-    """Base class: override what you need."""
+    """Base class: override what you need. Where several processes train, those of the first one are called."""
 
-    def on_fit_start(self, epochs: int, steps_per_epoch: int, first_epoch: int) -> None:
-        """The run begins, or continues, at ``first_epoch`` (from 0)."""
+    def on_fit_start(self, epochs: int, steps_per_epoch: int, first_step: int) -> None:
+        """The run begins, or continues, after ``first_step`` of its ``epochs * steps_per_epoch`` steps."""
 
     def on_step(self, epoch: int, images: int) -> None:
-        """A step over ``images`` images has been queued."""
+        """A step over ``images`` images, of all processes, has been queued."""
 
     def on_epoch_end(self, row: Row, history: list[Row], improved: bool) -> None:
         """An epoch is over, validated and saved."""
@@ -41,10 +41,15 @@ class HistoryCSV(Callback):
 
     def on_epoch_end(self, row: Row, history: list[Row], improved: bool) -> None:
         """Write every row so far."""
-        with atomic_path(self.path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, fieldnames=list(row))
-            writer.writeheader()
-            writer.writerows(history)
+        write_history(self.path, history)
+
+
+def write_history(path: str | PathLike[str], history: list[Row]) -> None:
+    """Write the rows of a run as CSV, whole or not at all."""
+    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, fieldnames=list(history[0]))
+        writer.writeheader()
+        writer.writerows(history)
 
 
 class ProgressBar(Callback):
@@ -70,15 +75,13 @@ class ProgressBar(Callback):
         self._start = self._logged = 0.0
         self._epochs = 0
 
-    def on_fit_start(self, epochs: int, steps_per_epoch: int, first_epoch: int) -> None:
+    def on_fit_start(self, epochs: int, steps_per_epoch: int, first_step: int) -> None:
         """Show the bar of the whole run."""
         self._epochs = epochs
         self._start = self._logged = time.perf_counter()
         if self.console.is_terminal:
             self.progress.start()
-        self._task = self.progress.add_task(
-            "training", total=epochs * steps_per_epoch, completed=first_epoch * steps_per_epoch, rate=0.0
-        )
+        self._task = self.progress.add_task("training", total=epochs * steps_per_epoch, completed=first_step, rate=0.0)
 
     def on_step(self, epoch: int, images: int) -> None:
         """Advance the bar."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from os import PathLike
 from typing import Any
@@ -48,14 +49,15 @@ def _unpack(tree: Any, tensors: dict[str, Tensor]) -> Any:
 
 
 def save_state(path: str | PathLike[str], state: dict[str, Any]) -> None:
-    """Write a tree of dicts, lists, tensors and JSON scalars; tuples become lists.
+    """Write a tree of dicts, lists, tensors and JSON scalars; tuples become lists. A hash of it all goes along.
 
     Raises:
         ConfigError: The file cannot be written; an older one at ``path`` stays as it was.
     """
     tensors: dict[str, Tensor] = {}
     skeleton = json.dumps(_pack(state, tensors))
-    write_tensors(path, tensors, {"state": skeleton})
+    own = {key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}
+    write_tensors(path, own, {"state": skeleton, "sha256": _digest(skeleton, own)})
 
 
 def load_state(path: str | PathLike[str]) -> dict[str, Any]:
@@ -66,7 +68,19 @@ def load_state(path: str | PathLike[str]) -> dict[str, Any]:
     """
     tensors = read_tensors(path)
     try:
-        state = _unpack(json.loads(read_metadata(path)["state"]), tensors)
+        words = read_metadata(path)
+        skeleton, digest = words["state"], words["sha256"]
+        if _digest(skeleton, tensors) != digest:
+            raise WeightsError(f"{path} is damaged: its content does not have the SHA-256 that it states.")
+        state = _unpack(json.loads(skeleton), tensors)
     except (KeyError, ValueError) as error:
         raise WeightsError(f"{path} is not a training checkpoint ({error}); delete it and train anew.") from error
     return state  # type: ignore[no-any-return]
+
+
+def _digest(skeleton: str, tensors: dict[str, Tensor]) -> str:
+    digest = hashlib.sha256(skeleton.encode())
+    for key, tensor in sorted(tensors.items()):
+        digest.update(f"{key} {tensor.dtype} {list(tensor.shape)}".encode())
+        digest.update(tensor.flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()

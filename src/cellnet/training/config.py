@@ -19,8 +19,8 @@ PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 MONITORS = {"val_loss": -1, "val_accuracy": +1, "val_macro_f1": +1}
 """What can choose the best epoch, with the sign of better."""
 
-INDIFFERENT = frozenset({"workers", "preload"})
-"""Options that change the speed of a run and nothing of its result."""
+INDIFFERENT = frozenset({"workers", "preload", "checkpoint_minutes"})
+"""Options that change nothing of a run's result."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class TrainConfig:
 
     Args:
         epochs: Number of passes over the training part.
-        batch_size: Images a step and process.
+        batch_size: Images a process and batch.
         optimizer: ``adam``, ``adamw``, ``rmsprop`` or ``sgd`` (Nesterov momentum).
         lr: Peak learning rate.
         weight_decay: Weight decay; 1-D parameters (biases, normalisation) are left out.
@@ -46,13 +46,16 @@ class TrainConfig:
         channels_last: Memory layout that convolutions prefer.
         ema: Decay of the exponential moving average of the weights, e.g. 0.999; None for none.
         gradient_clip: Largest norm of the gradient; None for no limit.
-        gradient_accumulation: Steps whose gradients are summed before an update.
+        gradient_accumulation: Batches a step: their mean gradient makes one update of the weights. A step sees
+            ``batch_size × processes × gradient_accumulation`` images.
         monitor: ``val_loss``, ``val_accuracy`` or ``val_macro_f1``: chooses the best epoch.
         patience: Stop after so many epochs without a better one; None trains to the end.
         seed: Every random draw of the training follows from it. Initial weights are drawn when the model is made:
             call ``torch.manual_seed`` before `create_model`, as ``cellnet train`` does.
         workers: Processes that load images; 0 loads in the training process.
-        preload: Decode and resize every image once and keep it in memory as uint8.
+        preload: Decode and resize every image once and keep it in memory as uint8, in each process.
+        checkpoint_minutes: Time between checkpoints within an epoch, which are written beside that at the end of
+            each; 0 writes one after every step.
 
     Raises:
         ConfigError: A value out of its range.
@@ -88,6 +91,7 @@ class TrainConfig:
     seed: int = 0
     workers: int = 0
     preload: bool = True
+    checkpoint_minutes: float = 10.0
 
     def __post_init__(self) -> None:
         check_name("optimizer", self.optimizer, OPTIMIZERS)
@@ -114,6 +118,7 @@ class TrainConfig:
             "patience": (1, 1e6),
             "seed": (0, 2**63 - 1),
             "workers": (0, 1024),
+            "checkpoint_minutes": (0, 1e6),
         }
         for name, (low, high) in limits.items():
             value = getattr(self, name)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import signal
 from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
+from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from cellnet.datasets import CellDataset
 from cellnet.datasets.loading import Batches, make_loader
+from cellnet.errors import CellnetError, ConfigError
 from cellnet.images import Preprocess
 
 
@@ -24,24 +28,72 @@ def derive_seed(*parts: int | str) -> int:
     return int.from_bytes(hashlib.sha256(repr(parts).encode()).digest()[:8]) >> 1
 
 
-class EpochSampler(Sampler[int]):
-    """A new order of all images for each epoch, the same for the same (seed, epoch)."""
+def seed_generators(seed: int, device: torch.device) -> None:
+    """Seed the global generators that a step draws from, e.g. in dropout: the CPU's and the device's.
 
-    def __init__(self, size: int, seed: int) -> None:
+    `torch.manual_seed` takes a hundred times as long, since it notes where it was called from for every kind of
+    device that is not in use.
+    """
+    torch.default_generator.manual_seed(seed)
+    if device.type != "cpu":
+        torch.get_device_module(device).manual_seed(seed)
+
+
+class TrainingOrder(Sampler[int]):
+    """The images that one process trains on, in order, from any batch of any epoch.
+
+    An epoch has one order of all images, drawn from (seed, epoch). It is cut into global batches, and each of them
+    into one batch a process: two processes with batches of 8 train on the same 16 images in a step as one process
+    with batches of 16. Images left over at the end are not seen in this epoch: a batch of one image would have no
+    variance for batch normalisation.
+
+    Args:
+        size: Number of images.
+        seed: Seed of the run.
+        batch_size: Images a process and batch; fewer where the images do not suffice for one batch.
+        process: Which process this is, from 0.
+        processes: How many train together.
+
+    Attributes:
+        batch_size: Images a process and batch.
+        batches: Batches a process and epoch.
+
+    Example:
+        >>> order = TrainingOrder(5, seed=0, batch_size=2)
+        >>> order.start(epoch=0, batch=1)
+        >>> list(order) == order.batch(epoch=0, batch=1, process=0)
+        True
+    """
+
+    def __init__(self, size: int, seed: int, batch_size: int, process: int = 0, processes: int = 1) -> None:
         self.size = size
         self.seed = seed
-        self.epoch = 0
+        self.process = process
+        self.processes = processes
+        self.batch_size = min(batch_size, size // processes)
+        self.batches = size // (self.batch_size * processes)
+        self.start(0)
 
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the order of this epoch."""
-        self.epoch = epoch
+    def start(self, epoch: int, batch: int = 0) -> None:
+        """Choose where the next pass begins: in ``epoch``, at ``batch``."""
+        self._start = (epoch, batch)
+
+    def batch(self, epoch: int, batch: int, process: int) -> list[int]:
+        """The images of one batch of any process."""
+        return self._shares(epoch)[batch, process].tolist()
 
     def __len__(self) -> int:
-        return self.size
+        return (self.batches - self._start[1]) * self.batch_size
 
     def __iter__(self) -> Iterator[int]:
-        generator = torch.Generator().manual_seed(derive_seed(self.seed, "order", self.epoch))
-        yield from torch.randperm(self.size, generator=generator).tolist()
+        epoch, batch = self._start
+        yield from self._shares(epoch)[batch:, self.process].flatten().tolist()
+
+    def _shares(self, epoch: int) -> Tensor:
+        """Image numbers: batches × processes × images."""
+        generator = torch.Generator().manual_seed(derive_seed(self.seed, "order", epoch))
+        order = torch.randperm(self.size, generator=generator)
+        return order[: self.batches * self.processes * self.batch_size].view(self.batches, self.processes, -1)
 
 
 class TrainingView(Batches):
@@ -86,24 +138,61 @@ class TrainingView(Batches):
             image = self.preprocess(image)
         if self.augmentation is not None:
             with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(derive_seed(self.seed, "augment", int(self.epoch), index))
+                torch.default_generator.manual_seed(derive_seed(self.seed, "augment", int(self.epoch), index))
                 image = self.augmentation(image)
         return image
 
 
-def training_loader(view: TrainingView, batch_size: int, workers: int) -> DataLoader[tuple[Tensor, Tensor]]:
-    """Shuffled full batches; a set smaller than a batch makes one batch of its own size."""
+def training_loader(view: TrainingView, order: TrainingOrder, workers: int) -> DataLoader[tuple[Tensor, Tensor]]:
+    """Full batches in the given order, from where it starts."""
     if workers:
         view.epoch.share_memory_()  # type: ignore[no-untyped-call]
-    return make_loader(
-        view,
-        min(batch_size, len(view)),
-        workers,
-        sampler=EpochSampler(len(view), view.seed),
-        drop_last=True,  # a last batch of one image has no variance for batch normalisation
-    )
+    return _deaf(make_loader(view, order.batch_size, workers, sampler=order))
 
 
 def scoring_loader(view: TrainingView, batch_size: int, workers: int) -> DataLoader[tuple[Tensor, Tensor]]:
     """Every image once, in order."""
-    return make_loader(view, batch_size, workers)
+    return _deaf(make_loader(view, batch_size, workers))
+
+
+@contextlib.contextmanager
+def loading_errors() -> Iterator[None]:
+    """What goes wrong in the processes that load images, as one clear error.
+
+    Raises:
+        ConfigError: One of them ended, e.g. because memory ran out.
+        CellnetError: As raised there, e.g. `ImageError`.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        # torch has no class for it; it may come up anywhere in the main process, as the system tells of a death.
+        if "DataLoader worker" not in str(error):
+            raise
+        raise ConfigError(
+            "A process that loads images ended unexpectedly; mostly memory, or shared memory (/dev/shm), has run "
+            "out. Load with fewer workers, or with workers=0, and continue with resume (--resume)."
+        ) from error
+    except CellnetError as error:
+        # torch puts the whole traceback of the other process into the message.
+        if "in DataLoader worker process" not in str(error):
+            raise
+        message = str(error).rstrip().splitlines()[-1].partition(": ")[2]
+        raise type(error)(message) from error
+
+
+def close(loader: DataLoader[tuple[Tensor, Tensor]]) -> None:
+    """End the processes of a loader, which nothing else would do where an exception still holds its iterator."""
+    if isinstance(loader._iterator, _MultiProcessingDataLoaderIter):
+        loader._iterator._shutdown_workers()
+
+
+def _deaf(loader: DataLoader[tuple[Tensor, Tensor]]) -> DataLoader[tuple[Tensor, Tensor]]:
+    """A loader whose processes leave signals to the main one, which finishes its step and then calls `close`."""
+    loader.worker_init_fn = _ignore_signals
+    return loader
+
+
+def _ignore_signals(worker: int) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)

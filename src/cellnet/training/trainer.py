@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+import signal
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass
+from contextlib import ExitStack, nullcontext
+from dataclasses import asdict, dataclass
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -15,25 +16,36 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState
 from timm.utils.model_ema import ModelEmaV3
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
 from cellnet.augment import BatchMixing, create_augmentation
 from cellnet.datasets import CellDataset
-from cellnet.errors import ConfigError, DataError, LabelError
-from cellnet.evaluation.metrics import accuracy, confusion_matrix, macro_f1
+from cellnet.errors import ConfigError, DataError
 from cellnet.images import Preprocess
 from cellnet.models import CellClassifier
-from cellnet.tensors import write_tensors
 from cellnet.training.callbacks import Callback, HistoryCSV, Row
-from cellnet.training.checkpoint import save_state
 from cellnet.training.config import MONITORS, TrainConfig
-from cellnet.training.loading import TrainingView, derive_seed, scoring_loader, training_loader
+from cellnet.training.interrupts import Interrupted, deferred_signals
+from cellnet.training.loading import (
+    TrainingOrder,
+    TrainingView,
+    close,
+    derive_seed,
+    loading_errors,
+    scoring_loader,
+    seed_generators,
+    training_loader,
+)
+from cellnet.training.lookout import Lookout
 from cellnet.training.objectives import Classification, Objective, balanced_class_weights
+from cellnet.training.parts import check_parts
+from cellnet.training.processes import create_accelerator, on_main_process, share_buffers
+from cellnet.training.progress import Progress
+from cellnet.training.provenance import run_identity, run_session
 from cellnet.training.run_folder import RunFolder
 from cellnet.training.schedules import create_optimizer, create_scheduler
+from cellnet.training.scoring import all_logits, scores
 
 
 @dataclass(frozen=True)
@@ -94,10 +106,14 @@ class Trainer:
     def fit(self, train: CellDataset, val: CellDataset, *, resume: bool = False) -> Fit:
         """Train on one part, choose the best epoch on another.
 
+        With a folder, the run is saved after each epoch and every ``checkpoint_minutes``; on Ctrl-C or SIGTERM it
+        finishes its step, saves and ends, and a second Ctrl-C stops it at once. Started by ``torchrun`` or
+        ``accelerate launch``, the processes train one model together; the first one writes.
+
         Args:
             train: Training part.
             val: Validation part; it chooses the epoch and stops early, and is never trained on.
-            resume: Continue the run in ``out`` after its last finished epoch, bit for bit; start where there
+            resume: Continue the run in ``out`` after its last checkpoint, on a CPU bit for bit; start where there
                 is none.
 
         Returns:
@@ -106,144 +122,204 @@ class Trainer:
         Raises:
             DataError: An empty part, the wrong part, or one image in both.
             LabelError: The labels of a part are not the model's.
-            ConfigError: The folder holds another run, or the loss is not finite.
+            ConfigError: The folder holds another run or cannot be written, the loss is not finite (the message
+                names the images), or a process that loads images ended.
+            WeightsError: No checkpoint of the run can be used.
+            Interrupted: The run was asked to end; it can be continued.
         """
         config, model = self.config, self.model
         check_parts(model, train, val)
-        state = self._claim(train, val, resume)
-
-        torch.manual_seed(derive_seed(config.seed, "fit"))
         accelerator = create_accelerator(config, self.device)
-        preprocess: Preprocess | None = model.preprocess
-        if config.preload:
-            train, val = train.preload(model.preprocess), val.preload(model.preprocess)
-            preprocess = None
-        view = TrainingView(train, preprocess, create_augmentation(config.augmentation), config.seed)
-        batches = training_loader(view, config.batch_size, config.workers)
-        val_batches = scoring_loader(TrainingView(val, preprocess), config.batch_size, config.workers)
-        if config.channels_last:
-            model.to(memory_format=torch.channels_last)
-        optimizer = create_optimizer(model, config)
-        model.to(accelerator.device)
-        # Before Accelerate wraps the model's forward, which a copy would share.
-        ema = ModelEmaV3(model, decay=config.ema, use_warmup=True) if config.ema else None
-        net, optimizer, loader, val_loader = accelerator.prepare(model, optimizer, batches, val_batches)
-        steps = math.ceil(len(loader) / config.gradient_accumulation)
-        scheduler = create_scheduler(optimizer.optimizer, config, steps)
-        objective = self.objective or self._classification(train)
-        mixing = BatchMixing(config.mixup, config.cutmix) if config.mixup or config.cutmix else None
-
-        history: list[Row] = []
-        best: dict[str, Any] = {"epoch": 0, "score": -math.inf, "weights": copy_weights(model)}
-        if state is not None:
-            model.load_state_dict(state["model"])
-            optimizer.optimizer.load_state_dict(state["optimizer"])
-            scheduler.load_state_dict(state["scheduler"])
-            if ema is not None:
-                ema.module.load_state_dict(state["ema"])
-            if accelerator.scaler is not None:
-                accelerator.scaler.load_state_dict(state["scaler"])
-            history, best = state["history"], state["best"]
-
+        process, processes = accelerator.process_index, accelerator.num_processes
+        if len(train) < 2 * processes:
+            raise DataError(
+                f"{len(train)} images are too few to train on in {processes} processes; each needs at least two, "
+                "for batch normalisation."
+            )
         with ExitStack() as stack:
-            for callback in self.callbacks:
+            state = self._claim(stack, accelerator, train, val, resume)
+            part = val.subset(np.arange(process, len(val), processes))  # what this process validates
+            preprocess: Preprocess | None = model.preprocess
+            if config.preload:
+                train, part = train.preload(model.preprocess), part.preload(model.preprocess)
+                preprocess = None
+            augmentation = None if config.augmentation == "none" else create_augmentation(config.augmentation)
+            view = TrainingView(train, preprocess, augmentation, config.seed)
+            order = TrainingOrder(len(train), config.seed, config.batch_size, process, processes)
+            loader = training_loader(view, order, config.workers)
+            val_loader = scoring_loader(TrainingView(part, preprocess), config.batch_size, config.workers)
+            for each in (loader, val_loader):
+                stack.callback(close, each)
+            steps = math.ceil(order.batches / config.gradient_accumulation)  # updates of the weights an epoch
+            layout = torch.channels_last if config.channels_last else torch.contiguous_format
+            accumulation, classes, device = config.gradient_accumulation, len(model.labels), accelerator.device
+
+            model.to(device).to(memory_format=layout)
+            optimizer = create_optimizer(model, config)
+            # Before Accelerate wraps the model's forward, which a copy would share.
+            ema = ModelEmaV3(model, decay=config.ema, use_warmup=True) if config.ema else None
+            # The model alone: Accelerate's optimizer looks for uninstalled packages in every step.
+            net, scaler = accelerator.prepare(model), accelerator.scaler
+            stack.callback(accelerator.unwrap_model, net, keep_fp32_wrapper=False)
+            scheduler = create_scheduler(optimizer, config, steps)
+            judged = ema.module if ema is not None else model
+            objective = self.objective or self._classification(train)
+            mixing = BatchMixing(config.mixup, config.cutmix) if config.mixup or config.cutmix else None
+
+            stateful = {
+                "model": model,
+                "ema": ema.module if ema is not None else None,
+                "optimizer": optimizer,
+                "scheduler": scheduler,
+                "scaler": scaler,
+            }
+            stateful = {name: thing for name, thing in stateful.items() if thing is not None}
+            at, best_weights = Progress(), dict[str, Tensor]()
+            if state is not None:
+                for name, thing in stateful.items():
+                    thing.load_state_dict(state[name])
+                at, best_weights = Progress(**state["progress"]), state["best_weights"]
+
+            callbacks = self.callbacks if accelerator.is_main_process else []
+            for callback in callbacks:
                 stack.callback(callback.on_fit_end)
-                callback.on_fit_start(config.epochs, len(loader), len(history))
-            for epoch in range(len(history), config.epochs):
-                if config.patience is not None and epoch - best["epoch"] >= config.patience:
+                callback.on_fit_start(config.epochs, steps, at.epoch * steps + at.step)
+            stack.enter_context(loading_errors())
+            request = stack.enter_context(deferred_signals(active=self.folder is not None))
+            lookout = Lookout(accelerator, request, 60 * config.checkpoint_minutes)
+
+            def save(new_best: dict[str, Tensor] | None = None) -> None:
+                if not all_finite(model):
+                    raise self._not_finite(f"model after step {at.step} of epoch {at.epoch + 1}")
+                if self.folder is not None and accelerator.is_main_process:
+                    states = {name: thing.state_dict() for name, thing in stateful.items()}
+                    self.folder.save(states | {"progress": asdict(at)}, new_best)
+                lookout.saved()
+
+            def interrupt(number: int) -> Interrupted:
+                save()
+                # A launcher ends all processes once one has ended, so the first one must have saved by then.
+                accelerator.wait_for_everyone()
+                return Interrupted(
+                    f"Stopped by {signal.Signals(number).name} after step {at.step} of {steps} of epoch "
+                    f"{at.epoch + 1}; all is saved. Continue with resume=True (--resume).",
+                    number,
+                )
+
+            for epoch in range(at.epoch, config.epochs):
+                if config.patience is not None and epoch - at.best_epoch >= config.patience:
                     break
-                start = time.perf_counter()
-                # Dropout draws from the global generator: seeded an epoch, it needs no place in the checkpoint.
-                torch.manual_seed(derive_seed(config.seed, "epoch", epoch))
-                mixing_draws = torch.Generator().manual_seed(derive_seed(config.seed, "mix", epoch))
-                view.set_epoch(epoch)
-                loader.set_epoch(epoch)  # Accelerate's own count, which would start at 0 after a resume
+                start = time.perf_counter() - at.seconds
                 net.train()
                 if epoch < config.freeze_epochs:
                     model.freeze_backbone()
                 elif config.freeze_epochs:
                     model.unfreeze_backbone()
+                view.set_epoch(epoch)
+                order.start(epoch, batch=at.step * accumulation)
+                lookout.start()
 
-                # Sums stay on the device: reading one each step would wait for the device each step.
-                loss_sum = torch.zeros((), device=accelerator.device)
-                for images, targets in loader:
+                for batch, (images, targets) in enumerate(loader, start=at.step * accumulation):
+                    # Dropout and mixing draw from the global generators. Seeded for each batch, these need no place
+                    # in the checkpoint.
+                    seed_generators(derive_seed(config.seed, "batch", epoch, batch, process), device)
+                    images, targets = images.to(device, non_blocking=True), targets.to(device, non_blocking=True)
                     if mixing is not None:
-                        images, targets = mixing(images, targets, len(model.labels), generator=mixing_draws)
-                    layout = torch.channels_last if config.channels_last else torch.contiguous_format
+                        images, targets = mixing(images, F.one_hot(targets, classes).float(), classes)
                     images = images.contiguous(memory_format=layout)
-                    with accelerator.accumulate(net), accelerator.autocast():
-                        loss = objective(net, images, targets)
-                        accelerator.backward(loss)
-                        if accelerator.sync_gradients and config.gradient_clip is not None:
-                            accelerator.clip_grad_norm_(net.parameters(), config.gradient_clip)
+                    last = batch + 1 == order.batches
+                    complete = last or (batch + 1) % accumulation == 0
+                    in_step = min(accumulation, order.batches - at.step * accumulation)
+                    # The processes exchange their gradients once a step.
+                    with nullcontext() if complete else accelerator.no_sync(net):
+                        with accelerator.autocast():
+                            loss = objective(net, images, targets)
+                        share = loss / in_step if in_step > 1 else loss
+                        (share if scaler is None else scaler.scale(share)).backward()
+                    lookout.note(loss)
+                    if not complete:
+                        continue
+                    if config.gradient_clip is not None:
+                        if scaler is not None:
+                            scaler.unscale_(optimizer)
+                        nn.utils.clip_grad_norm_(model.parameters(), config.gradient_clip)
+                    if scaler is None:
                         optimizer.step()
-                        if accelerator.sync_gradients:
-                            scheduler.step()
-                            if ema is not None:
-                                ema.update(model, step=scheduler.last_epoch)
-                        optimizer.zero_grad()
-                    loss_sum += loss.detach()
-                    for callback in self.callbacks:
-                        callback.on_step(epoch, len(images))
+                    else:
+                        scaler.step(optimizer)
+                        scaler.update()
+                    optimizer.zero_grad()
+                    scheduler.step()
+                    if ema is not None:
+                        ema.update(model, step=scheduler.last_epoch)
+                    at.step += 1
+                    for callback in callbacks:
+                        callback.on_step(epoch, in_step * order.batch_size * processes)
 
-                train_seconds = time.perf_counter() - start
-                train_loss = float(loss_sum) / len(loader)
-                if not math.isfinite(train_loss):
-                    raise ConfigError(
-                        f"The training loss of epoch {epoch + 1} is not finite. Lower the learning rate "
-                        f"(lr={config.lr:g}), or set gradient_clip=1.0."
-                    )
-                judged = ema.module if ema is not None else model
+                    orders = lookout.look(last=last)
+                    if orders.bad is not None:
+                        ago, culprit = orders.bad
+                        what = f"loss of epoch {epoch + 1}, batch {batch - ago + 1},"
+                        raise self._not_finite(what, train, order.batch(epoch, batch - ago, culprit))
+                    for value in orders.losses:  # not sum(), which rounds otherwise than one by one
+                        at.loss_sum += value
+                    at.seconds = time.perf_counter() - start
+                    if orders.stop:
+                        raise interrupt(orders.stop)
+                    if orders.save:
+                        save()
+
+                share_buffers(judged, accelerator)
+                logits = all_logits(
+                    judged,
+                    val_loader,
+                    accelerator,
+                    (len(val), classes),
+                    # Several processes must agree, which they do at their next step.
+                    stop=lambda: processes == 1 and request.number > 0,
+                )
+                if logits is None:
+                    raise interrupt(request.number)
                 row: Row = {
                     "epoch": epoch + 1,
-                    "train_loss": train_loss,
-                    **score(judged, val_loader, accelerator),
+                    "train_loss": at.loss_sum / order.batches,
+                    **scores(logits, val.targets),
                     "lr": scheduler.get_last_lr()[0],
-                    "images_per_second": len(loader) * loader.total_batch_size / train_seconds,
+                    "images_per_second": order.batches * order.batch_size * processes / at.seconds,
                     "seconds": time.perf_counter() - start,
                 }
-                history.append(row)
-                better = MONITORS[config.monitor] * row[config.monitor]
-                improved = better > best["score"]
+                if not math.isfinite(row["val_loss"]):
+                    raise self._not_finite(f"validation loss of epoch {epoch + 1}")
+                improved = at.end_epoch(row, MONITORS[config.monitor] * row[config.monitor])
                 if improved:
-                    best = {"epoch": epoch + 1, "score": better, "weights": copy_weights(judged)}
-                if self.folder is not None and accelerator.is_main_process:
-                    if improved:
-                        write_tensors(self.folder.best, best["weights"])
-                    write_tensors(self.folder.last, judged.state_dict())
-                    save_state(
-                        self.folder.checkpoint,
-                        {
-                            "model": model.state_dict(),
-                            "optimizer": optimizer.optimizer.state_dict(),
-                            "scheduler": scheduler.state_dict(),
-                            "ema": ema.module.state_dict() if ema is not None else None,
-                            "scaler": accelerator.scaler.state_dict() if accelerator.scaler else None,
-                            "history": history,
-                            "best": best,
-                        },
-                    )
-                for callback in self.callbacks:
-                    callback.on_epoch_end(row, history, improved)
+                    best_weights = copy_weights(judged)
+                save(best_weights if improved else None)
+                for callback in callbacks:
+                    callback.on_epoch_end(row, at.history, improved)
 
-        accelerator.unwrap_model(net, keep_fp32_wrapper=False)
-        model.load_state_dict(best["weights"])
-        model.eval()
-        return Fit(model, history, best["epoch"], self.folder.path if self.folder else None)
+            if self.folder is not None and accelerator.is_main_process:
+                self.folder.finish(judged.state_dict(), at.history)
+            model.load_state_dict(best_weights)
+            model.eval()
+        return Fit(model, at.history, at.best_epoch, self.folder.path if self.folder else None)
 
-    def _claim(self, train: CellDataset, val: CellDataset, resume: bool) -> dict[str, Any] | None:
+    def _claim(
+        self, stack: ExitStack, accelerator: Accelerator, train: CellDataset, val: CellDataset, resume: bool
+    ) -> dict[str, Any] | None:
         """The state to continue from, where there is a folder with one."""
-        if self.folder is None:
+        folder = self.folder
+        if folder is None:
             if resume:
                 raise ConfigError("Nothing to resume from: give the run's folder, out=... (--out).")
             return None
-        identity = {
-            "architecture": self.model.architecture,
-            "preprocess": self.model.preprocess.to_dict(),
-            "train": train.fingerprint(),
-            "val": val.fingerprint(),
-        }
-        return self.folder.claim(self.config, identity, resume)
+        stack.callback(folder.release)
+
+        def claim() -> dict[str, Any] | None:
+            identity = run_identity(self.model, train, val, accelerator.mixed_precision, accelerator.num_processes)
+            session = run_session(train, val, self.config.seed, accelerator.device)
+            return folder.claim(self.config, identity, session, resume)
+
+        return on_main_process(claim)
 
     def _classification(self, train: CellDataset) -> Classification:
         weights = None
@@ -251,74 +327,20 @@ class Trainer:
             weights = balanced_class_weights(train.targets, len(train.labels))
         return Classification(self.config.label_smoothing, weights)
 
-
-def check_parts(model: CellClassifier, train: CellDataset, val: CellDataset) -> None:
-    """Refuse parts that would make a result worthless.
-
-    Raises:
-        DataError: An empty part, a part in the wrong place, or one image in both.
-        LabelError: The labels of a part are not the model's.
-    """
-    for dataset, place, wrong in ((train, "train", ("val", "test")), (val, "val", ("train", "test"))):
-        if len(dataset) == 0:
-            raise DataError(f"The {place} part is empty; give it images, e.g. dataset.split((0.7, 0.1, 0.2)).")
-        if dataset.part in wrong:
-            raise DataError(
-                f"The {dataset.part!r} part was given where the {place!r} part belongs; "
-                "use train, val, test = dataset.split((0.7, 0.1, 0.2))."
-            )
-        if dataset.labels.hash != model.labels.hash:
-            raise LabelError(
-                f"The {place} part has the labels {', '.join(dataset.labels.names)}, the model has "
-                f"{', '.join(model.labels.names)}; make the model with labels=dataset.labels, "
-                "or map the data with dataset.harmonise(model.labels)."
-            )
-    if len(train) < 2:
-        raise DataError("The train part has one image; batch normalisation needs at least two.")
-    if shared := set(train.content_hashes()) & set(val.content_hashes()):
-        raise DataError(
-            f"{len(shared)} images stand in both the train and the val part; split with dataset.split(...), "
-            "which keeps identical images together."
+    def _not_finite(self, what: str, train: CellDataset | None = None, indices: Sequence[int] = ()) -> ConfigError:
+        where = f" on the images {', '.join(train.files[i] for i in indices)}" if train is not None else ""
+        kept = f" The checkpoint in {self.folder.path} is from before." if self.folder is not None else ""
+        return ConfigError(
+            f"The {what} is not finite{where}. Lower the learning rate (lr={self.config.lr:g}), or set "
+            f"gradient_clip=1.0{'; look at these images too' if where else ''}.{kept}"
         )
 
 
-def create_accelerator(config: TrainConfig, device: str | None) -> Accelerator:
-    """Accelerate for one run. bf16 is chosen by itself only on a GPU: processors without it are slower with it."""
-    precision = config.precision
-    if precision == "auto":
-        on_gpu = device != "cpu" and torch.cuda.is_available()
-        precision = "bf16" if on_gpu and torch.cuda.is_bf16_supported() else "fp32"
-    # Accelerate remembers the precision of a process's first run, and would refuse another one.
-    AcceleratorState._reset_state()
-    return Accelerator(
-        cpu=device == "cpu",
-        mixed_precision="no" if precision == "fp32" else precision,
-        gradient_accumulation_steps=config.gradient_accumulation,
-        step_scheduler_with_optimizer=False,
-    )
+def all_finite(model: nn.Module) -> bool:
+    """Whether no weight is NaN or infinite."""
+    return all(bool(parameter.isfinite().all()) for parameter in model.parameters())
 
 
 def copy_weights(model: nn.Module) -> dict[str, Tensor]:
     """The model's weights and buffers as they are now, on the CPU."""
     return {key: value.detach().cpu().clone() for key, value in model.state_dict().items()}
-
-
-@torch.inference_mode()
-def score(model: nn.Module, loader: DataLoader[tuple[Tensor, int]], accelerator: Accelerator) -> dict[str, float]:
-    """Loss, accuracy and macro F1 over a loader, every image counted once."""
-    was_training = model.training
-    model.eval()
-    outputs = []
-    for images, targets in loader:
-        with accelerator.autocast():
-            logits = model(images)
-        outputs.append(accelerator.gather_for_metrics((logits.float(), targets)))
-    model.train(was_training)
-    logits = torch.cat([logits for logits, _ in outputs]).cpu()
-    targets = torch.cat([targets for _, targets in outputs]).cpu()
-    confusion = confusion_matrix(targets.numpy(), logits.argmax(1).numpy(), logits.shape[1])
-    return {
-        "val_loss": float(F.cross_entropy(logits, targets)),
-        "val_accuracy": float(accuracy(confusion)),
-        "val_macro_f1": float(np.asarray(macro_f1(confusion))),
-    }

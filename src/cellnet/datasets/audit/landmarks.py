@@ -12,8 +12,12 @@ grows with the number of pictures, not of pairs.
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, reduce
+from typing import Any
 
 import cv2
 import numpy as np
@@ -23,11 +27,13 @@ from scipy.ndimage import gaussian_filter1d
 from torch import Tensor
 from torch.nn import functional as F
 
+from cellnet.datasets import display
+
 SIDE = 72
 """Side of the small grey pictures that all comparisons start from."""
 
 SIDES = (36, 32, 28, 25)
-"""Sides at which a picture is looked for in the others, whose side is the first: crops down to about 65 % of the side."""
+"""Sides at which a picture is looked for in the others, whose side is the first: crops to about 65 % of the side."""
 
 LANDMARKS = 10
 """Landmarks of a picture, strongest first."""
@@ -96,34 +102,38 @@ def find_landmarks(pictures: NDArray[np.uint8], side: int = SIDES[0], count: int
         side: Side to which they are shrunk first.
         count: Landmarks a picture, at most.
     """
-    blocks = [_landmarks(block, side, count) for block in torch.from_numpy(pictures).split(512)]
+    starts = range(0, len(pictures), 256)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        blocks = list(pool.map(lambda start: _landmarks(pictures[start : start + 256], side, count), starts))
     strength, place, vector = (torch.cat(column).numpy() for column in zip(*blocks, strict=True))
     clear = np.abs(strength) > _FAINT
     return Landmarks(np.nonzero(clear)[0], place[clear], strength[clear] < 0, vector[clear])
 
 
-def find_candidates(pictures: NDArray[np.uint8]) -> Candidates:
+def find_candidates(pictures: NDArray[np.uint8], progress: bool = False) -> Candidates:
     """Pairs of pictures with a landmark in common.
 
     Args:
         pictures: N×`SIDE`×`SIDE` grey levels.
+        progress: Show a progress bar on standard error.
     """
     known = find_landmarks(pictures)
-    found = []
+    tasks = []
     for side in SIDES:
         wanted = find_landmarks(pictures, side, LEADING)
         for dark in (True, False):
             one, other = wanted[wanted.dark == dark], known[known.dark == dark]
-            found += [_search(one[start : start + _ROWS], other, side) for start in range(0, len(one.owner), _ROWS)]
-    columns = [np.concatenate(column) for column in zip(*found, strict=True)]
-    order = np.argsort(-columns[-1], kind="stable")
-    return Candidates(*(column[order] for column in columns))
+            tasks += [(one[start : start + _ROWS], other, side) for start in range(0, len(one.owner), _ROWS)]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        done = pool.map(_search, *zip(*tasks, strict=True)) if tasks else iter(())
+        found = list(display.track(done, len(tasks), "Comparing images") if progress else done)
+    return _once(found)
 
 
-def _landmarks(pictures: Tensor, side: int, count: int) -> tuple[Tensor, Tensor, Tensor]:
+def _landmarks(pictures: NDArray[np.uint8], side: int, count: int) -> tuple[Tensor, Tensor, Tensor]:
     """Strength (negative where dark) N×K, place N×K×2 and vector N×K×49."""
     shrink, fine, coarse, local = _matrices(side)
-    small = shrink @ pictures.float() @ shrink.T
+    small = shrink @ torch.from_numpy(pictures).float() @ shrink.T
     strength, places = _peaks(fine @ small @ fine.T - coarse @ small @ coarse.T, count)
     pattern = small - local @ small @ local.T
     pattern = pattern / ((local @ pattern.square() @ local.T).clamp_min(0).sqrt() + _CONTRAST)
@@ -146,10 +156,9 @@ def _matrices(side: int) -> tuple[Tensor, ...]:
 def _peaks(spots: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """Value N×K and place N×K×2, to a fraction of a pixel, of the strongest extrema of N×S×S; value 0 for none."""
     side = spots.shape[-1]
-    highest, lowest = (F.max_pool2d(sign * spots[:, None], 5, stride=1, padding=2)[:, 0] for sign in (1, -1))
-    extreme = torch.where((spots == highest) | (-spots == lowest), spots.abs(), 0)
-    extreme = F.pad(extreme[:, _EDGE:-_EDGE, _EDGE:-_EDGE], [_EDGE] * 4).flatten(1)
-    strength, index = extreme.topk(count)
+    inner = spots[:, _EDGE:-_EDGE, _EDGE:-_EDGE]
+    extreme = (inner == _widest(spots, torch.maximum)) | (inner == _widest(spots, torch.minimum))
+    strength, index = F.pad(torch.where(extreme, inner.abs(), 0), [_EDGE] * 4).flatten(1).topk(count)
     index = torch.where(strength > 0, index, side * side // 2)  # so that the neighbours below exist
     flat = spots.flatten(1)
 
@@ -163,7 +172,14 @@ def _peaks(spots: Tensor, count: int) -> tuple[Tensor, Tensor]:
     return torch.where(strength > 0, flat.gather(1, index), 0), places
 
 
-def _search(wanted: Landmarks, known: Landmarks, side: int) -> tuple[NDArray[np.generic], ...]:
+def _widest(spots: Tensor, choose: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    """The highest or lowest value within two pixels of each, without the edge. Faster than torch's pooling."""
+    side, near = spots.shape[-1] - 2 * _EDGE, range(_EDGE - 2, _EDGE + 3)
+    lines = reduce(choose, [spots[:, k : k + side] for k in near])
+    return reduce(choose, [lines[:, :, k : k + side] for k in near])
+
+
+def _search(wanted: Landmarks, known: Landmarks, side: int) -> tuple[NDArray[Any], ...]:
     """The columns of `Candidates` for some pictures."""
     products = np.empty((len(wanted.owner), _COLUMNS), np.float32)
     hits = []
@@ -179,6 +195,16 @@ def _search(wanted: Landmarks, known: Landmarks, side: int) -> tuple[NDArray[np.
     return first[keep], second[keep], np.full(len(keep), side), offset, score[keep]
 
 
+def _once(found: list[tuple[NDArray[Any], ...]]) -> Candidates:
+    """The best candidate of each pair and size, whichever of the two was looked for."""
+    nothing = (*np.zeros((3, 0), np.int64), np.zeros((0, 2), np.float32), np.zeros(0, np.float32))
+    first, second, side, offset, score = (np.concatenate(column) for column in zip(nothing, *found, strict=True))
+    order = np.argsort(-score, kind="stable")
+    pair = np.stack([np.minimum(first, second), np.maximum(first, second), side])[:, order]
+    best = order[np.sort(np.unique(pair, axis=1, return_index=True)[1])]
+    return Candidates(first[best], second[best], side[best], offset[best], score[best])
+
+
 def _best(first: NDArray[np.int64], second: NDArray[np.int64], score: NDArray[np.float32]) -> NDArray[np.int64]:
     """Of each pair the best hit, and of each first picture its `PER_PICTURE` best pairs."""
     order = np.lexsort((-score, second, first))
@@ -187,4 +213,4 @@ def _best(first: NDArray[np.int64], second: NDArray[np.int64], score: NDArray[np
     order = order[np.append(True, (pair[:, 1:] != pair[:, :-1]).any(0))[: len(order)]]
     order = order[np.lexsort((-score[order], first[order]))]
     rank = np.arange(len(order)) - np.searchsorted(first[order], first[order])
-    return order[rank < PER_PICTURE]
+    return np.asarray(order[rank < PER_PICTURE])

@@ -1,0 +1,169 @@
+"""The options that say which model is trained and how: the same for every command that trains."""
+
+from __future__ import annotations
+
+import inspect
+import shlex
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from functools import cached_property, partial, wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+
+import typer
+
+from cellnet.cli.inputs import divide, parse_settings
+from cellnet.errors import ConfigError
+
+if TYPE_CHECKING:
+    from cellnet.datasets import CellDataset
+    from cellnet.experiments import Protocol
+    from cellnet.labels import LabelSchema
+    from cellnet.models import CellClassifier
+    from cellnet.training import TrainConfig
+
+Split = Annotated[
+    str | None,
+    typer.Option(
+        "--split",
+        help="Shares of train, validation and test; or `official`, or a split's CSV file. "
+        "0.7,0.1,0.2 where no protocol says otherwise.",
+    ),
+]
+SplitSeed = Annotated[
+    int | None, typer.Option("--split-seed", help="Seed of the split; the same for all your models. 0 if not given.")
+]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What the words of the command line say about model and training."""
+
+    model: Annotated[str, typer.Option("--model", help="Architecture; `cellnet list --models`.")] = "mobilenet_v2"
+    pretrained: Annotated[
+        bool | None, typer.Option("--pretrained/--no-pretrained", help="Start from ImageNet weights of the Hub.")
+    ] = None
+    weights: Annotated[Path | None, typer.Option("--weights", help="Start from this safetensors file.")] = None
+    mean: Annotated[float | None, typer.Option("--mean", help="Mean that the weights expect, all channels.")] = None
+    std: Annotated[float | None, typer.Option("--std", help="Standard deviation that they expect.")] = None
+    head: Annotated[str | None, typer.Option("--head", help="linear, or the study's: study.")] = None
+    image_size: Annotated[int | None, typer.Option("--image-size", help="Side of the input, pixels.")] = None
+    protocol: Annotated[
+        str | None,
+        typer.Option("--protocol", help="study (as published), honest (ours), or a TOML file like theirs."),
+    ] = None
+    config: Annotated[Path | None, typer.Option("--config", help="TOML file of training options.")] = None
+    epochs: Annotated[int | None, typer.Option("--epochs", help="Passes over the training part.")] = None
+    batch_size: Annotated[int | None, typer.Option("--batch-size", help="Images a step.")] = None
+    lr: Annotated[float | None, typer.Option("--lr", help="Peak learning rate.")] = None
+    optimizer: Annotated[str | None, typer.Option("--optimizer", help="adam, adamw, rmsprop or sgd.")] = None
+    seed: Annotated[int | None, typer.Option("--seed", help="Seed of the training.")] = None
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Any other training option, e.g. ema=0.999; repeatable."),
+    ] = None
+
+    def train_config(self, name: str | None = None) -> TrainConfig:
+        """How the model ``name`` (default: ``--model``) is trained: the protocol's or file's options, then the words'.
+
+        Raises:
+            UnknownNameError: An unknown option, with the nearest right one.
+            ConfigError: A value out of range, or both a protocol and a config.
+        """
+        from cellnet.training import TrainConfig
+
+        if self.config is None:
+            base = self._protocol.for_model(name or self.model)[0]
+        elif self.protocol is None:
+            base = TrainConfig.from_toml(self.config)
+        else:
+            raise ConfigError("--protocol and --config exclude each other; give one, and single options beside it.")
+        return TrainConfig.from_dict(base.to_dict() | self.training_options)
+
+    @property
+    def training_options(self) -> dict[str, Any]:
+        """The training options that were given one by one."""
+        named = {key: getattr(self, key) for key in ("epochs", "batch_size", "lr", "optimizer", "seed")}
+        return {key: value for key, value in named.items() if value is not None} | parse_settings(self.settings or [])
+
+    def create(self, labels: LabelSchema, name: str | None = None, **options: Any) -> CellClassifier:
+        """A new model.
+
+        Args:
+            labels: Its classes.
+            name: Default: ``--model``.
+            **options: Options of `create_network` that go before all others.
+        """
+        from cellnet.experiments import create_network
+
+        name = name or self.model
+        given = {
+            "pretrained": self.pretrained,
+            "weights": self.weights,
+            "mean": None if self.mean is None else (self.mean,) * 3,
+            "std": None if self.std is None else (self.std,) * 3,
+            "head": self.head,
+            "image_size": self.image_size,
+        }
+        chosen = self._protocol.for_model(name)[1]
+        if self.weights is not None:
+            chosen.pop("pretrained", None)  # the file takes its place
+        chosen |= {key: value for key, value in given.items() if value is not None}
+        return create_network(name, labels, **(chosen | options))
+
+    def maker(self, labels: LabelSchema, name: str | None = None, **options: Any) -> Callable[[], CellClassifier]:
+        """What makes the model of `create`, as often as it is called."""
+        return partial(self.create, labels, name, **options)
+
+    def starting_weights(self, name: str | None = None) -> str:
+        """Where the weights start from, for the card."""
+        if self.weights is not None:
+            return self.weights.name
+        pretrained = self._protocol.for_model(name or self.model)[1].get("pretrained", False)
+        hub = pretrained if self.pretrained is None else self.pretrained
+        return "the Hub's ImageNet weights" if hub else ""
+
+    def seed_of_split(self, given: int | None) -> int:
+        """The seed that ``--split-seed`` gives, or the protocol."""
+        return self._protocol.split_seed if given is None else given
+
+    def divide(
+        self, images: CellDataset, split: str | None, split_seed: int | None
+    ) -> tuple[tuple[CellDataset, ...], str]:
+        """The parts that ``--split`` and ``--split-seed`` name, or the protocol, and how they were made, in words."""
+        shares = ",".join(map(str, self._protocol.split))
+        return divide(images, split or shares, self.seed_of_split(split_seed))
+
+    @cached_property
+    def _protocol(self) -> Protocol:
+        from cellnet.experiments import Protocol, load_protocol
+
+        return Protocol() if self.protocol is None else load_protocol(self.protocol)
+
+
+def with_recipe(command: Callable[..., None]) -> Callable[..., None]:
+    """A command whose argument ``recipe`` is made of one option for each field of `Recipe`."""
+    hints = get_type_hints(Recipe, include_extras=True)
+    options = [
+        inspect.Parameter(f.name, inspect.Parameter.KEYWORD_ONLY, default=f.default, annotation=hints[f.name])
+        for f in fields(Recipe)
+    ]
+    parameters: list[inspect.Parameter] = []
+    for parameter in inspect.signature(command, eval_str=True).parameters.values():
+        parameters += options if parameter.name == "recipe" else [parameter.replace(kind=parameter.KEYWORD_ONLY)]
+
+    @wraps(command)
+    def run(**words: Any) -> None:
+        recipe = Recipe(**{option.name: words.pop(option.name) for option in options})
+        command(recipe=recipe, **words)
+
+    # typer reads the options from these two.
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return run
+
+
+def this_command() -> str:
+    """The command line, for the cards; without ``--resume``, which changes no result."""
+    return shlex.join(["cellnet", *(word for word in sys.argv[1:] if word != "--resume")])

@@ -1,0 +1,122 @@
+"""An audit as one HTML file: no network, no script, everything from outside escaped."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from PIL import Image
+
+from cellnet._version import __version__
+from cellnet.datasets.audit import text
+from cellnet.errors import DataError
+
+if TYPE_CHECKING:
+    from cellnet.datasets.audit.report import Audit, Pair
+
+PICTURE_SIZE = 150
+"""Longer side of the pictures in the page, in pixels."""
+
+MOST_PAIRS = 60
+"""Pairs shown as pictures of each sort; audit.json lists all."""
+
+
+@dataclass(frozen=True)
+class Side:
+    """One image of a pair as the page shows it."""
+
+    file: str
+    name: str
+    part: str
+    label: str
+    picture: str | None
+
+
+@dataclass(frozen=True)
+class Row:
+    """A pair as the page shows it."""
+
+    sides: tuple[Side, Side]
+    kind: str
+    pair: Pair
+
+
+def render(audit: Audit) -> str:
+    """The page as text."""
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    seen: set[Pair] = set()
+    sections = []
+    for title, words, pairs in _sections(audit):
+        fresh = [pair for pair in pairs if pair not in seen]
+        seen |= set(fresh)
+        if fresh:
+            sections.append((title, words, len(fresh), [_row(audit, pair) for pair in fresh[:MOST_PAIRS]]))
+    page = environment.get_template("audit.html.j2").render(
+        audit=audit,
+        headline=text.headline(audit),
+        verdict=text.verdict(audit),
+        kinds=[(words, text.counts(audit, kind)) for kind, words in text.KINDS.items()],
+        sections=sections,
+        most=MOST_PAIRS,
+        limit=text.LIMIT,
+        version=__version__,
+    )
+    # On Linux a file name may hold bytes that are not text; a page cannot.
+    return page.encode("utf-8", "replace").decode("utf-8")
+
+
+def _sections(audit: Audit) -> list[tuple[str, str, Sequence[Pair]]]:
+    return [
+        (
+            "In two parts",
+            "A model judged on one of the parts has seen the cell in the other. Split again, by what belongs together.",
+            audit.leaks,
+        ),
+        ("One cell, two labels", "At most one of the labels is right.", audit.label_conflicts),
+        (
+            "Within one part" if len(audit.images) > 1 else "Pairs of images",
+            "No leak as they stand, but a split must keep them together.",
+            audit.pairs,
+        ),
+    ]
+
+
+def _row(audit: Audit, pair: Pair) -> Row:
+    one, other = pair.indices
+    return Row(
+        (
+            _side(audit, pair.file_a, pair.part_a, pair.label_a, one),
+            _side(audit, pair.file_b, pair.part_b, pair.label_b, other),
+        ),
+        text.KINDS[pair.kind],
+        pair,
+    )
+
+
+def _side(audit: Audit, file: str, part: str, label: str, index: int) -> Side:
+    name = "/".join(PurePath(file).parts[-2:])
+    return Side(file, name, part if len(audit.images) > 1 else "", label, _picture(audit, index))
+
+
+def _picture(audit: Audit, index: int) -> str | None:
+    """An image as a small data URI; None if its file has gone since."""
+    try:
+        image = audit.picture(index)
+    except DataError:
+        return None
+    picture = Image.fromarray(image.permute(1, 2, 0).numpy())
+    picture.thumbnail((2 * PICTURE_SIZE, 2 * PICTURE_SIZE))  # twice: sharp on dense screens
+    stream = io.BytesIO()
+    picture.save(stream, "JPEG", quality=85)
+    return "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode()

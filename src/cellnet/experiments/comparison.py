@@ -1,0 +1,178 @@
+"""What several trainings say beside each other: their spread, and tests on the same images."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from dataclasses import asdict, dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cellnet.evaluation import Estimate
+from cellnet.evaluation.paired import holm, mcnemar
+from cellnet.experiments.spread import MEAN_METHOD, Spread, spread
+from cellnet.experiments.study import FIGURES, StudyRun, write_rows
+from cellnet.experiments.tables import figure_table
+from cellnet.experiments.trials import Trial
+from cellnet.files import write_text
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two runs on the same test images, and McNemar's exact test of their difference.
+
+    Args:
+        first: Name of a run.
+        second: Name of another.
+        difference: Accuracy of the first less that of the second.
+        only_first: Images that the first alone called rightly.
+        only_second: Images that the second alone called rightly.
+        p: Two-sided p-value.
+        p_holm: The same, corrected by Holm's method for all pairs of the comparison.
+    """
+
+    first: str
+    second: str
+    difference: float
+    only_first: int
+    only_second: int
+    p: float
+    p_holm: float
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """What a comparison says; made by `compare_trials`.
+
+    Args:
+        trials: What was trained.
+        runs: How it went, in the same order.
+    """
+
+    trials: list[Trial]
+    runs: list[StudyRun]
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """One row a run: what was varied, figures with their intervals, numbers of images, epoch, seconds."""
+        return [{**trial.varied, **run.to_row()} for trial, run in zip(self.trials, self.runs, strict=True)]
+
+    @property
+    def spread(self) -> dict[str, dict[str, Spread]]:
+        """For each recipe, the spread of each figure over its seeds and splits: recipe -> figure -> spread."""
+        recipes = dict.fromkeys(trial.recipe for trial in self.trials)
+        return {recipe: {figure: self._spread(recipe, figure) for figure in FIGURES} for recipe in recipes}
+
+    def _spread(self, recipe: str, figure: str) -> Spread:
+        mine = [(trial, run) for trial, run in zip(self.trials, self.runs, strict=True) if trial.recipe == recipe]
+        runs = [run for _, run in mine]
+        # Only other splits have other training images, which overlap; other seeds have the same ones.
+        divided_anew = len({trial.split_seed for trial, _ in mine}) > 1
+        test_per_train = sum(run.n for run in runs) / sum(run.n_train for run in runs) if divided_anew else 0.0
+        return spread([run.figures[figure] for run in runs], test_per_train)
+
+    @property
+    def pairs(self) -> list[Pair]:
+        """Every two recipes at the same seed and on the same test images; where there is one recipe, its seeds."""
+        one_recipe = len({trial.recipe for trial in self.trials}) == 1
+        tests = [
+            (a, b, mcnemar(_right(run_a), _right(run_b)))
+            for (a, run_a), (b, run_b) in itertools.combinations(zip(self.trials, self.runs, strict=True), 2)
+            if a.split_seed == b.split_seed and (one_recipe or a.config.seed == b.config.seed)
+        ]
+        corrected = holm([test.p for _, _, test in tests])
+        return [
+            Pair(
+                a.name,
+                b.name,
+                (test.only_first - test.only_second) / test.n,
+                test.only_first,
+                test.only_second,
+                test.p,
+                p_holm,
+            )
+            for (a, b, test), p_holm in zip(tests, corrected, strict=True)
+        ]
+
+    def __str__(self) -> str:
+        lines = [
+            (trial.name or "run", f"{run.n:,}", run.figures) for trial, run in zip(self.trials, self.runs, strict=True)
+        ]
+        blocks = [figure_table("run", lines)]
+        for recipe, figures in self.spread.items():
+            accuracy = figures["accuracy"]
+            if accuracy.runs > 1:
+                blocks.append(
+                    f"{recipe or 'all runs'}: mean accuracy {accuracy.mean}, "
+                    f"standard deviation {accuracy.deviation},\n"
+                    f"  lowest {accuracy.lowest}, highest {accuracy.highest}"
+                )
+        tests = [
+            f"  {pair.first} − {pair.second}: {100 * pair.difference:+.2f} points, {pair.only_first} against "
+            f"{pair.only_second} images, p = {pair.p_holm:.2g}"
+            for pair in self.pairs
+        ]
+        if tests:
+            blocks.append("\n".join(["McNemar's exact test on the same images, p by Holm's correction", *tests]))
+        return "\n\n".join(blocks)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything as plain JSON types; the deviation of a single run is None."""
+        return {
+            "runs": self.rows,
+            "spread": {
+                recipe: {figure: _plain(asdict(one)) for figure, one in figures.items()}
+                for recipe, figures in self.spread.items()
+            },
+            "intervals_of_means": MEAN_METHOD,
+            "pairs": [asdict(pair) for pair in self.pairs],
+        }
+
+    def save(self, folder: str | PathLike[str]) -> Path:
+        """Write compare.csv (a row a run), spread.csv, pairs.csv where there are pairs, and compare.json.
+
+        Returns:
+            The path of compare.csv.
+
+        Raises:
+            ConfigError: The folder cannot be written.
+        """
+        out = Path(folder)
+        write_rows(
+            out / "spread.csv",
+            [
+                {"recipe": recipe, "figure": figure, "runs": one.runs, **_flat(one)}
+                for recipe, figures in self.spread.items()
+                for figure, one in figures.items()
+            ],
+        )
+        if self.pairs:
+            write_rows(out / "pairs.csv", [asdict(pair) for pair in self.pairs])
+        write_text(out / "compare.json", json.dumps(self.to_dict(), indent=1, allow_nan=False) + "\n")
+        return write_rows(out / "compare.csv", self.rows)
+
+
+def _right(run: StudyRun) -> NDArray[np.bool_]:
+    predictions = run.predictions
+    called = predictions.probabilities.argmax(1)
+    return np.asarray(predictions.readable & (called == predictions.targets))
+
+
+def _flat(one: Spread) -> dict[str, float]:
+    """A spread as one flat row, the ends of its intervals too."""
+    cells: dict[str, float] = {}
+    for name in ("mean", "deviation", "lowest", "highest"):
+        estimate: Estimate = getattr(one, name)
+        cells |= {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
+    return cells
+
+
+def _plain(tree: Any) -> Any:
+    """A tree with None for NaN, which JSON does not know."""
+    if isinstance(tree, dict):
+        return {key: _plain(value) for key, value in tree.items()}
+    return None if tree != tree else tree  # NaN is the only value that differs from itself

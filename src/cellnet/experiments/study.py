@@ -1,0 +1,225 @@
+"""A folder of many trainings: each in a run folder of its own, and none is done twice."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from cellnet.datasets import CellDataset
+from cellnet.errors import ConfigError
+from cellnet.evaluation import Estimate
+from cellnet.experiments.run import train_and_report
+from cellnet.files import atomic_path, write_text
+from cellnet.inference import Predictions
+from cellnet.labels import LabelSchema
+from cellnet.models import CellClassifier
+from cellnet.training import Callback, TrainConfig
+
+MakeModel = Callable[[], CellClassifier]
+"""Makes a new model; torch's generator is seeded with the config's seed before, for the initial weights."""
+
+Announce = Callable[[str], None]
+"""Takes a line for the user."""
+
+FIGURES = ("accuracy", "macro_f1", "balanced_accuracy")
+"""The figures that a study compares."""
+
+
+@dataclass(frozen=True, eq=False)
+class StudyRun:
+    """One finished training of a study, as its folder has it.
+
+    Args:
+        name: Name of its folder.
+        figures: Those of `FIGURES`, on its test part.
+        predictions: For each image of its test part.
+        notes: What the figures do not say.
+        n_train: Images that it learned from, those that chose the epoch included.
+        best_epoch: The epoch that was chosen.
+        seconds: Time of the training.
+    """
+
+    name: str
+    figures: dict[str, Estimate]
+    predictions: Predictions
+    notes: tuple[str, ...]
+    n_train: int
+    best_epoch: int
+    seconds: float
+
+    @property
+    def n(self) -> int:
+        """Number of images that it was judged on."""
+        return int(self.predictions.readable.sum())
+
+    def to_row(self) -> dict[str, Any]:
+        """Its figures as one flat row: each value with the ends of its interval, sizes, epoch and time."""
+        cells: dict[str, Any] = {"n_train": self.n_train, "n_test": self.n}
+        for name, figure in self.figures.items():
+            cells |= {name: figure.value, f"{name}_low": figure.low, f"{name}_high": figure.high}
+        return cells | {"best_epoch": self.best_epoch, "seconds": round(self.seconds, 1)}
+
+
+class StudyFolder:
+    """The folder of a study: ``study.json`` says what it is, and each training has a folder in it.
+
+    Args:
+        path: The folder; made where it is not there.
+        identity: What must be the same to continue the study, in JSON types.
+        resume: Continue the study that the folder holds; start one where it holds none.
+        announce: Told in words which training begins, or was done before.
+
+    Raises:
+        ConfigError: The folder holds something else; the message says what differs.
+    """
+
+    def __init__(
+        self,
+        path: str | PathLike[str],
+        identity: Mapping[str, Any],
+        resume: bool,
+        announce: Announce | None = None,
+    ) -> None:
+        self.path = Path(path)
+        self.announce = announce or (lambda words: None)
+        statement = self.path / "study.json"
+        if self.path.exists() and not self.path.is_dir():
+            raise ConfigError(f"{self.path} is a file; name a folder for the study.")
+        if not statement.exists():
+            # A start that was killed may have left a hidden temporary file.
+            if self.path.exists() and any(not path.name.startswith(".") for path in self.path.iterdir()):
+                raise ConfigError(f"{self.path} is not empty and holds no study; choose another folder for this one.")
+            write_text(statement, json.dumps(identity, indent=2) + "\n")
+            return
+        if not resume:
+            raise ConfigError(
+                f"{self.path} already holds a study; continue it with resume (--resume), or choose another folder."
+            )
+        check_same(self.path, json.loads(statement.read_text(encoding="utf-8")), identity)
+
+    def run(
+        self,
+        name: str,
+        parts: Sequence[CellDataset],
+        make_model: MakeModel,
+        config: TrainConfig,
+        *,
+        split: str = "",
+        device: str | None = None,
+        callbacks: Sequence[Callback] = (),
+        command: str = "",
+        starting_weights: str = "",
+    ) -> StudyRun:
+        """Train and judge one model, or read what its folder has if that was done before.
+
+        A training that was interrupted goes on where it was.
+
+        Args:
+            name: Name of its folder.
+            parts: Training, validation and test part.
+            make_model: Makes the model.
+            config: How to train it.
+            split: See `train_and_report`, as for the other arguments.
+            device: See `train_and_report`.
+            callbacks: See `train_and_report`.
+            command: See `train_and_report`.
+            starting_weights: See `train_and_report`.
+
+        Raises:
+            ConfigError: It was done with another model, other images or other options.
+        """
+        folder = self.path / name
+        torch.manual_seed(config.seed)
+        model = make_model()
+        identity = {
+            **model.architecture,
+            "labels": model.labels.hash,  # in place of all their words
+            "starting_weights": starting_weights,
+            **{str(part.part): part.fingerprint() for part in parts},
+        }
+        done = folder / "done.json"
+        if done.is_file():
+            before = json.loads(done.read_text(encoding="utf-8"))
+            check_same(folder, before["identity"], identity, TrainConfig.from_dict(before["config"]).difference(config))
+            self.announce(f"{name}: done before")
+        else:
+            self.announce(f"{name}: {len(parts[0]):,} images to train on, {len(parts[-1]):,} to judge on")
+            result = train_and_report(
+                parts,
+                model,
+                config,
+                folder,
+                name=name,
+                split=split,
+                resume=True,
+                device=device,
+                callbacks=callbacks,
+                command=command,
+                starting_weights=starting_weights,
+            )
+            facts = {
+                "identity": identity,
+                "config": config.to_dict(),
+                "n_train": sum(len(part) for part in parts if part.part != "test"),
+                "best_epoch": result.fit.best_epoch,
+                "seconds": sum(row["seconds"] for row in result.fit.history),
+            }
+            # Last: only what is whole counts as done.
+            write_text(done, json.dumps(facts, indent=2) + "\n")
+        return read_run(folder, model.labels)
+
+
+def read_run(folder: Path, labels: LabelSchema) -> StudyRun:
+    """A finished training, as `StudyFolder.run` left it."""
+    facts = json.loads((folder / "done.json").read_text(encoding="utf-8"))
+    report = json.loads((folder / "report" / "metrics.json").read_text(encoding="utf-8"))
+    return StudyRun(
+        folder.name,
+        {name: Estimate(**report["metrics"][name]) for name in FIGURES},
+        # Read back even when just made: a continued study is the same to the last digit as one in a single go.
+        Predictions.read_csv(folder / "report" / "predictions.csv", labels),
+        tuple(report["notes"]),
+        facts["n_train"],
+        facts["best_epoch"],
+        facts["seconds"],
+    )
+
+
+def check_same(
+    folder: Path,
+    before: Mapping[str, Any],
+    now: Mapping[str, Any],
+    options: Mapping[str, tuple[Any, Any]] | None = None,
+) -> None:
+    """Refuse to continue something else than what a folder holds.
+
+    Args:
+        folder: The folder, for the message.
+        before: What it was, by name.
+        now: What it is to be.
+        options: Differences already found: name -> (old value, new value).
+
+    Raises:
+        ConfigError: They differ; the message says in what.
+    """
+    changes = {key: (before.get(key), now[key]) for key in now if before.get(key) != now[key]} | dict(options or {})
+    if changes:
+        words = "; ".join(f"{name} was {old!r}, is {new!r}" for name, (old, new) in changes.items())
+        raise ConfigError(f"{folder} cannot be continued: {words}. Use the same values, or another folder.")
+
+
+def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
+    """Write rows as CSV; a column that a row lacks stays empty."""
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    return path

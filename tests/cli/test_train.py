@@ -1,0 +1,125 @@
+"""``cellnet train`` by a protocol and in two stages, and ``cellnet find-lr``, in this process on drawn cells."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from cellnet.cli.find_lr import find_lr
+from cellnet.cli.recipe import Recipe
+from cellnet.cli.train import train
+from cellnet.errors import CellnetError, ConfigError, UnknownNameError
+from cellnet.evaluation import Report
+from cellnet.files import write_text
+from cellnet.labels import PBC_LABELS
+
+SMALL = ["--dataset", "synthetic", "--model", "cnn", "--image-size", "32", "--device", "cpu"]
+QUICK = [*SMALL, "--split", "0.1,0.1,0.8"]
+
+
+def run(command: Callable[..., None], *words: object) -> tuple[str, str]:
+    """Standard output and standard error; an error of cellnet is raised."""
+    app = typer.Typer()
+    app.command()(command)
+    result = CliRunner().invoke(app, [str(word) for word in words])
+    if isinstance(result.exception, CellnetError):
+        raise result.exception
+    assert result.exit_code == 0, result.output
+    return result.stdout, result.stderr
+
+
+@pytest.fixture(scope="module", autouse=True)
+def bare_reports() -> Iterator[None]:
+    """Reports without figures and page, which take most of the time of so short a training."""
+
+    def save(report: Report, folder: Path) -> None:
+        report.predictions.to_csv(folder / "predictions.csv")
+        write_text(folder / "metrics.json", json.dumps(report.to_dict()))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Report, "save", save)
+        yield
+
+
+def test_two_stages(tmp_path: Path) -> None:
+    words = [*QUICK, "--model", "cnn+cnn", "--stages", "two", "--epochs", 1, "--out", tmp_path, "--json"]
+    result = json.loads(run(train, *words)[0])
+    assert result["checkpoint"] == str(tmp_path / "hybrid" / "model")
+    for name in ("branch-1", "branch-2", "hybrid"):
+        assert "epochs = 1\n" in (tmp_path / name / "config.toml").read_text()
+        assert (tmp_path / name / "report" / "metrics.json").is_file()
+
+
+@pytest.mark.slow
+def test_the_fused_layers_train_for_five_epochs_if_nobody_says_otherwise(tmp_path: Path) -> None:
+    protocol = tmp_path / "mine.toml"
+    protocol.write_text('[train]\nepochs = 1\n[models."cnn+cnn".train]\nlr = 0.01\n')
+    run(train, *QUICK, "--model", "cnn+cnn", "--stages", "two", "--protocol", protocol, "--out", tmp_path / "out")
+    texts = [(tmp_path / "out" / name / "config.toml").read_text() for name in ("branch-1", "hybrid")]
+    assert "epochs = 1\n" in texts[0]
+    assert "lr = 0.001\n" in texts[0]
+    assert "epochs = 5\n" in texts[1]
+    assert "lr = 0.01\n" in texts[1]
+
+
+def test_a_protocol_with_words_beside_it(tmp_path: Path) -> None:
+    run(train, *SMALL, "--protocol", "study", "--no-pretrained", "--epochs", 1, "--out", tmp_path)
+    text = (tmp_path / "config.toml").read_text()
+    assert 'optimizer = "adam"\n' in text
+    assert "epochs = 1\n" in text
+    config = json.loads((tmp_path / "model" / "config.json").read_text())
+    assert config["architecture"]["head"]["name"] == "study"
+    assert config["architecture"]["preprocess"]["std"] == [1 / 255] * 3
+    assert "split seed 42: 224 train, 56 val, 120 test" in config["card"]["split"]
+    assert config["card"]["starting_weights"] == "none (random initialisation)"
+
+
+def test_words_go_before_the_protocol() -> None:
+    recipe = Recipe(model="cnn", protocol="study", lr=0.5, settings=["ema=0.9"], image_size=48, mean=0.25)
+    config = recipe.train_config()
+    assert (config.lr, config.ema, config.optimizer) == (0.5, 0.9, "adam")
+    model = recipe.create(PBC_LABELS)
+    assert (model.preprocess.image_size, model.preprocess.mean) == (48, (0.25,) * 3)
+    assert recipe.train_config("hybrid").lr == 0.5
+    assert Recipe(protocol="study").train_config("hybrid").lr == 1e-4
+    assert Recipe(protocol="study").starting_weights() == "the Hub's ImageNet weights"
+    assert Recipe(protocol="study", model="cnn").starting_weights() == ""
+    assert Recipe(protocol="study", weights=Path("w/a.safetensors")).starting_weights() == "a.safetensors"
+    assert Recipe(pretrained=True).starting_weights() == "the Hub's ImageNet weights"
+    assert recipe.seed_of_split(None) == 42
+    assert recipe.seed_of_split(0) == 0
+
+
+def test_a_file_of_weights_takes_the_place_of_pretrained_ones(tmp_path: Path) -> None:
+    recipe = Recipe(model="mobilenet_v2", protocol="study", weights=tmp_path / "gone.safetensors")
+    with pytest.raises(CellnetError, match=r"gone.safetensors"):  # and not: exclude each other
+        recipe.create(PBC_LABELS)
+
+
+@pytest.mark.parametrize(
+    ("words", "error", "message"),
+    [
+        (["--stages", "three"], UnknownNameError, "number of stages 'three'"),
+        (["--stages", "two"], ConfigError, "'cnn' is not a pair"),
+        (["--protocol", "studdy"], UnknownNameError, "Did you mean 'study'"),
+        (["--protocol", "gone.toml"], ConfigError, "Cannot read the protocol"),
+        (["--protocol", "study", "--config", "c.toml"], ConfigError, "exclude each other"),
+    ],
+)
+def test_bad_words(words: list[str], error: type[Exception], message: str, tmp_path: Path) -> None:
+    with pytest.raises(error, match=message):
+        run(train, *SMALL, *words, "--out", tmp_path / "out")
+    assert not list(tmp_path.iterdir())
+
+
+def test_find_lr(tmp_path: Path) -> None:
+    words = [*SMALL, "--batch-size", 8, "--steps", 25]
+    assert run(find_lr, *words, "--plot", tmp_path / "rates.png")[0].startswith("lr=")
+    assert (tmp_path / "rates.png").stat().st_size > 0
+    result = json.loads(run(find_lr, *words, "--json")[0])
+    assert 1e-6 < result["suggestion"] < 0.1
