@@ -10,6 +10,7 @@ import pytest
 
 import cellnet
 from cellnet.datasets import CellDataset
+from cellnet.errors import DataError
 from cellnet.images import list_images
 
 ROOT = os.environ.get("CELLNET_TEST_DATA")
@@ -37,6 +38,24 @@ def test_the_samples_can_be_left_out(pbc: CellDataset) -> None:
     rest = cellnet.load_dataset("pbc", ROOT, exclude=cellnet.samples().files)
     assert len(rest) == len(pbc) - 40
     assert not set(rest.content_hashes()) & set(cellnet.samples().content_hashes())
+
+
+def test_the_audit_finds_every_identical_pair(pbc: CellDataset) -> None:
+    found = cellnet.audit(pbc, near=False)
+    counts = Counter(pbc.content_hashes())
+    assert len(found.pairs) == sum(n - 1 for n in counts.values())
+    assert {Path(name).name for name in found.stray} <= {".DS_169665.jpg"}
+    assert not found.unreadable
+
+
+@pytest.mark.parametrize("name", ["bccd_cropped", "wbcatt"])
+def test_other_sets_are_read(name: str) -> None:
+    try:
+        cells = cellnet.load_dataset(name, ROOT)
+    except DataError:
+        pytest.skip(f"no {name}")
+    assert set(cells.labels.names) == set(cellnet.LEUKOCYTES.names)
+    assert all(cells.class_counts().values())
 
 
 def test_every_image_of_another_laboratory_is_judged() -> None:

@@ -152,12 +152,13 @@ def planted(root: Path) -> None:
         mixed, sources = plant(cells, Path(folder), np.random.default_rng(0))
         found = audit(mixed)
     unit = related(found, len(mixed))
+    origin = [*range(len(cells)), *(source for _, source in sources)]
     table = []
     for kind in KINDS:
-        copies = {len(cells) + i: source for i, (k, source) in enumerate(sources) if k == kind}
-        hits = sum(unit[copy] == unit[source] for copy, source in copies.items())
-        pairs = [(a, b) for pair in found.pairs for a, b in (pair.indices, pair.indices[::-1]) if a in copies]
-        right = sum(other < len(cells) and known[other] == known[copies[copy]] for copy, other in pairs)
+        copies = {len(cells) + i for i, (name, _) in enumerate(sources) if name == kind}
+        hits = sum(unit[copy] == unit[origin[copy]] for copy in copies)
+        pairs = [pair.indices for pair in found.pairs if copies & set(pair.indices)]
+        right = sum(known[origin[one]] == known[origin[other]] for one, other in pairs)
         table.append(
             {
                 "copies": kind,

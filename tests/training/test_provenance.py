@@ -14,6 +14,8 @@ import torch
 from cellnet import __version__
 from cellnet.datasets import CellDataset
 from cellnet.models import CellClassifier
+from cellnet.training import TrainConfig
+from cellnet.training.processes import create_accelerator
 from cellnet.training.provenance import git_commit, run_identity, run_session
 
 
@@ -32,11 +34,13 @@ def test_a_session_names_data_versions_and_hardware(synthetic: CellDataset) -> N
 
 def test_the_identity_changes_with_what_changes_the_result(tiny_model: CellClassifier, synthetic: CellDataset) -> None:
     train, val = synthetic.folds(2)[0]
-    identity = run_identity(tiny_model, train, val, "no", 1)
+    accelerator = create_accelerator(TrainConfig(), "cpu")
+    identity = run_identity(tiny_model, train, val, accelerator)
     assert identity == json.loads(json.dumps(identity))
-    assert run_identity(tiny_model, val, train, "no", 1) != identity
-    assert run_identity(tiny_model, train, val, "bf16", 1) != identity
-    assert run_identity(tiny_model, train, val, "no", 2) != identity
+    assert (identity["precision"], identity["processes"]) == ("fp32", 1)
+    assert run_identity(tiny_model, val, train, accelerator) != identity
+    accelerator = create_accelerator(TrainConfig(precision="bf16"), "cpu")
+    assert run_identity(tiny_model, train, val, accelerator) == identity | {"precision": "bf16"}
 
 
 def test_the_commit_of_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

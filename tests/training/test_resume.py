@@ -210,6 +210,27 @@ def test_accumulation_and_sgd_resume_too(parts: tuple[CellDataset, CellDataset],
     assert_same_run(train(parts, tmp_path / "cut", **options), whole)
 
 
+def test_scaled_gradients_resume_too(
+    parts: tuple[CellDataset, CellDataset], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As fp16 on a GPU, with a scaler for the CPU that finds the first gradients too large."""
+    create = trainer.create_accelerator
+
+    def scaled(*arguments: Any) -> Any:
+        accelerator = create(*arguments)
+        accelerator.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**127, growth_interval=3)
+        return accelerator
+
+    monkeypatch.setattr(trainer, "create_accelerator", scaled)
+    whole = train(parts, tmp_path / "whole", gradient_clip=1.0)
+    with pytest.raises(Killed):
+        train(parts, tmp_path / "cut", AtStep(STEPS + 2, kill), gradient_clip=1.0)
+    assert_same_run(train(parts, tmp_path / "cut", gradient_clip=1.0), whole)
+    scalers = [load_state(tmp_path / name / "checkpoint.safetensors")["scaler"] for name in ("whole", "cut")]
+    assert scalers[0] == scalers[1]
+    assert scalers[0]["scale"] <= 2.0**127
+
+
 def test_time_between_checkpoints_and_workers_change_nothing(
     parts: tuple[CellDataset, CellDataset], whole: Fit, tmp_path: Path
 ) -> None:

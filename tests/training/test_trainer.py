@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -142,6 +143,23 @@ def test_other_choices_run(parts: tuple[CellDataset, CellDataset]) -> None:
         augmentation="none",
     )
     assert len(Trainer(net(), config, device="cpu").fit(*parts).history) == 1
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_the_model_is_given_back_as_it_was(parts: tuple[CellDataset, CellDataset], fails: bool) -> None:
+    """Not wrapped in mixed precision, also after an error."""
+
+    class Fails(Callback):
+        def on_step(self, epoch: int, images: int) -> None:
+            if fails:
+                raise ValueError("a flaw")
+
+    model = net()
+    trainer = Trainer(model, TrainConfig(epochs=1, precision="bf16"), callbacks=[Fails()], device="cpu")
+    with pytest.raises(ValueError, match="a flaw") if fails else nullcontext():
+        trainer.fit(*parts)
+    assert "forward" not in vars(model)
+    assert model.eval()(torch.zeros(1, 3, 32, 32)).dtype == torch.float32
 
 
 class Witness(Callback):

@@ -44,8 +44,8 @@ def audit(
     if out is not None:
         log.print(f"Page with pictures: {found.save(out)}", markup=False)
     if write_split is not None:
-        again = split if split[0].isdigit() else "0.7,0.1,0.2"
-        clean = divide(images.with_groups(found.groups(images)), again, split_seed)[0]
+        shares = "0.7,0.1,0.2" if split in ("none", "official") or split.endswith(".csv") else split
+        clean = divide(images.with_groups(found.groups(images)), shares, split_seed)[0]
         log.print(f"Split {write(write_split, *clean)}, to be used by --split {write_split}", markup=False)
     if json:
         print_json(found.to_dict())

@@ -66,6 +66,12 @@ def on_main_process(function: Callable[[], T]) -> T:
     return answer[0]  # type: ignore[no-any-return]
 
 
+def unwrap(accelerator: Accelerator, net: nn.Module, model: nn.Module) -> None:
+    """Take back what `Accelerator.prepare` made of ``model``, so that its output is not mixed precision's any more."""
+    accelerator.unwrap_model(net, keep_fp32_wrapper=False)
+    vars(model).pop("forward", None)  # Accelerate leaves it on the instance, in the way of its class's own
+
+
 def share_buffers(model: nn.Module, accelerator: Accelerator) -> None:
     """Give all processes the first one's buffers, e.g. the statistics of batch normalisation; weights are equal."""
     if accelerator.num_processes > 1:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import Accelerator
 
 from cellnet import __version__
 from cellnet.datasets import CellDataset
@@ -20,7 +21,7 @@ PACKAGES = ("torch", "torchvision", "timm", "accelerate", "numpy")
 
 
 def run_identity(
-    model: CellClassifier, train: CellDataset, val: CellDataset, precision: str, processes: int
+    model: CellClassifier, train: CellDataset, val: CellDataset, accelerator: Accelerator
 ) -> dict[str, Any]:
     """What must be the same to continue a run, beside its options: another one would give another result."""
     return {
@@ -28,8 +29,8 @@ def run_identity(
         "preprocess": model.preprocess.to_dict(),
         "train": train.fingerprint(),
         "val": val.fingerprint(),
-        "precision": precision,
-        "processes": processes,
+        "precision": "fp32" if accelerator.mixed_precision == "no" else accelerator.mixed_precision,
+        "processes": accelerator.num_processes,
     }
 
 
@@ -56,7 +57,7 @@ def run_session(train: CellDataset, val: CellDataset, seed: int, device: torch.d
             "processor": processor_name(),
             "cores": os.cpu_count(),
             "threads": torch.get_num_threads(),
-            "device": torch.cuda.get_device_name(device) if device.type == "cuda" else str(device),
+            "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         },
         "git_commit": git_commit(),
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import torch
 from torch import nn, optim
 
 from cellnet.training.config import TrainConfig
@@ -25,6 +26,29 @@ def create_optimizer(model: nn.Module, config: TrainConfig) -> optim.Optimizer:
             return optim.RMSprop(groups, lr=config.lr, momentum=config.momentum)
         case _:
             return optim.SGD(groups, lr=config.lr, momentum=config.momentum, nesterov=config.momentum > 0)
+
+
+def update_weights(
+    optimizer: optim.Optimizer, scaler: torch.amp.GradScaler | None, gradient_clip: float | None
+) -> None:
+    """One step along the gradients, which are clipped before and forgotten after it.
+
+    Args:
+        optimizer: The optimizer.
+        scaler: What scaled the loss in fp16, or None. It leaves out a step whose gradients overflowed.
+        gradient_clip: Largest norm of the gradient of all weights together, or None.
+    """
+    if gradient_clip is not None:
+        if scaler is not None:
+            scaler.unscale_(optimizer)
+        parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+        nn.utils.clip_grad_norm_(parameters, gradient_clip)
+    if scaler is None:
+        optimizer.step()
+    else:
+        scaler.step(optimizer)
+        scaler.update()
+    optimizer.zero_grad()
 
 
 def learning_rate_factor(step: int, steps: int, warmup: int, schedule: str) -> float:

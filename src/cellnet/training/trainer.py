@@ -40,11 +40,11 @@ from cellnet.training.loading import (
 from cellnet.training.lookout import Lookout
 from cellnet.training.objectives import Classification, Objective, balanced_class_weights
 from cellnet.training.parts import check_parts
-from cellnet.training.processes import create_accelerator, on_main_process, share_buffers
+from cellnet.training.processes import create_accelerator, on_main_process, share_buffers, unwrap
 from cellnet.training.progress import Progress
 from cellnet.training.provenance import run_identity, run_session
 from cellnet.training.run_folder import RunFolder
-from cellnet.training.schedules import create_optimizer, create_scheduler
+from cellnet.training.schedules import create_optimizer, create_scheduler, update_weights
 from cellnet.training.scoring import all_logits, scores
 
 
@@ -160,7 +160,7 @@ class Trainer:
             ema = ModelEmaV3(model, decay=config.ema, use_warmup=True) if config.ema else None
             # The model alone: Accelerate's optimizer looks for uninstalled packages in every step.
             net, scaler = accelerator.prepare(model), accelerator.scaler
-            stack.callback(accelerator.unwrap_model, net, keep_fp32_wrapper=False)
+            stack.callback(unwrap, accelerator, net, model)
             scheduler = create_scheduler(optimizer, config, steps)
             judged = ema.module if ema is not None else model
             objective = self.objective or self._classification(train)
@@ -239,16 +239,7 @@ class Trainer:
                     lookout.note(loss)
                     if not complete:
                         continue
-                    if config.gradient_clip is not None:
-                        if scaler is not None:
-                            scaler.unscale_(optimizer)
-                        nn.utils.clip_grad_norm_(model.parameters(), config.gradient_clip)
-                    if scaler is None:
-                        optimizer.step()
-                    else:
-                        scaler.step(optimizer)
-                        scaler.update()
-                    optimizer.zero_grad()
+                    update_weights(optimizer, scaler, config.gradient_clip)
                     scheduler.step()
                     if ema is not None:
                         ema.update(model, step=scheduler.last_epoch)
@@ -315,7 +306,7 @@ class Trainer:
         stack.callback(folder.release)
 
         def claim() -> dict[str, Any] | None:
-            identity = run_identity(self.model, train, val, accelerator.mixed_precision, accelerator.num_processes)
+            identity = run_identity(self.model, train, val, accelerator)
             session = run_session(train, val, self.config.seed, accelerator.device)
             return folder.claim(self.config, identity, session, resume)
 

@@ -51,7 +51,7 @@ class ClassDrift:
         name, low_part, low, high_part, high = self.most
         return (
             f"the classes have different shares (p = {self.p_value:.2g}, Cramér's V {self.cramers_v:.2f}), most of "
-            f"all {name}: {low:.1%} of {low_part}, {high:.1%} of {high_part}"
+            f"all {name}: {100 * low:.1f} % of {low_part}, {100 * high:.1f} % of {high_part}"
         )
 
 

@@ -31,7 +31,7 @@ FULL_SIDE = 288
 
 _COARSE = (1.0, 0.97, 1.03, 0.945, 1.055)  # sizes tried: crops between two of landmarks.SIDES
 _FINE = (1.0, 0.988, 1.012)
-_UNLIKE = 0.5  # correlation at the expected size below which the other sizes are not tried
+_UNLIKE = 0.55  # correlation at the expected size below which the other sizes are not tried
 _FLAT = 1.0  # grey levels: with less, a correlation is one of noise
 _PARTNERS = 4  # pairs of an image after which further ones that only close a circle are passed over
 
@@ -60,6 +60,12 @@ class Match:
         """Down and right, from the middle of the second to that of the first, as shares of the second's sides."""
         top, left, height, width = self.box
         return top + height / 2 - 0.5, left + width / 2 - 0.5
+
+    def reversed(self) -> Match:
+        """The same match, seen from the other image."""
+        top, left, height, width = self.box
+        box = -top / height, -left / width, 1 / height, 1 / width
+        return Match(self.second, self.first, self.correlation, box)
 
     @property
     def same_cell(self) -> bool:

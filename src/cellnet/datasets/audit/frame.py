@@ -45,13 +45,16 @@ class FrameProbe:
         return self.low > self.majority
 
     def __str__(self) -> str:
-        share = f"{self.accuracy:.1%} [{100 * self.low:.1f}–{100 * self.high:.1f}]"
+        accuracy, low, high, majority = (100 * x for x in (self.accuracy, self.low, self.high, self.majority))
         meaning = (
             "the background tells something of the class: a model may learn the smear instead of the cell"
             if self.signal
             else "the background does not tell the class"
         )
-        return f"{share} right from the outer frame alone, {self.majority:.1%} by the most frequent class: {meaning}"
+        return (
+            f"{accuracy:.1f} % [{low:.1f}–{high:.1f}] right from the outer frame alone, {majority:.1f} % by always "
+            f"naming the most frequent class: {meaning}"
+        )
 
 
 def probe_frame(

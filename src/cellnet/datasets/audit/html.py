@@ -6,7 +6,7 @@ import base64
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -105,8 +105,7 @@ def _row(audit: Audit, pair: Pair) -> Row:
 
 
 def _side(audit: Audit, file: str, part: str, label: str, index: int) -> Side:
-    name = "/".join(PurePath(file).parts[-2:])
-    return Side(file, name, part if len(audit.images) > 1 else "", label, _picture(audit, index))
+    return Side(file, text.tail(file), part if len(audit.images) > 1 else "", label, _picture(audit, index))
 
 
 def _picture(audit: Audit, index: int) -> str | None:

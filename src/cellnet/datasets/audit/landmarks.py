@@ -41,7 +41,7 @@ LANDMARKS = 10
 LEADING = 4
 """Of these, so many are looked for among all landmarks of the other pictures."""
 
-CANDIDATE = 0.9
+CANDIDATE = 0.89
 """Agreement of two vectors, at most 1, from which their pictures are compared closely."""
 
 PER_PICTURE = 16

@@ -135,7 +135,7 @@ class Audit:
         """
         leaks = self.leaks
         if leaks:
-            first = "; ".join(f"{p.part_a} {p.file_a} = {p.part_b} {p.file_b} ({p.kind})" for p in leaks[:3])
+            first = "; ".join(f"{text.describe(p)} ({p.kind})" for p in leaks[:3])
             raise DataError(
                 f"{len(leaks)} pair(s) of images show the same spot of a smear in two parts: {first}"
                 f"{' …' if len(leaks) > 3 else ''}. Audit the undivided data set and split it by what belongs "

@@ -133,9 +133,10 @@ def _pairs(
     if near:
         once = np.setdiff1d(seen.readable, [other for _, other in identical])
         for match in near_pairs(seen.picture[once], seen.size[once], lambda i: picture(int(once[i])), progress):
+            kind = "near" if match.same_cell else "overlap"
+            match = match if match.first < match.second else match.reversed()  # in the order of the parts
             one, other = int(once[match.first]), int(once[match.second])
             down, right = (round(s * side) for s, side in zip(match.shift, seen.size[other].tolist(), strict=True))
-            kind = "near" if match.same_cell else "overlap"
             found.append(pair(one, other, kind, match.correlation, (down, right)))
     return tuple(found)
 
