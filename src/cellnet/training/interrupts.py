@@ -9,14 +9,14 @@ import time
 from collections.abc import Iterator
 from types import FrameType
 
+from cellnet.errors import CellnetError
+
 SAME_SIGNAL_SECONDS = 1.0
 """A launcher passes on the Ctrl-C that the terminal sent to its processes too: within this time both are one."""
 
 
-class Interrupted(KeyboardInterrupt):
+class Interrupted(CellnetError):
     """A run that was asked to end, and did after saving; the message says how to continue it.
-
-    It is a `KeyboardInterrupt`, so that nothing which goes on after other errors goes on after this one.
 
     Attributes:
         exit_code: What a program ends with by custom: 130 after Ctrl-C, 143 after SIGTERM.

@@ -149,7 +149,7 @@ def _in_detail(one: Picture, other: Picture, box: Box) -> tuple[float, Box]:
     length = (box[2] * box[3]) ** 0.5
     side = round(min(FULL_SIDE, max(SIDE, min(max(one.shape) / length, max(other.shape)))))
     field = cv2.resize(other, (side, side), interpolation=cv2.INTER_AREA)
-    return _place(one, np.asarray(field, np.uint8), box, _FINE, detail=max(1, side / 96), slack=4)
+    return _place(one, np.asarray(field, np.uint8), box, _FINE, detail=max(2, side / 96), slack=4)
 
 
 def _grey(image: Tensor) -> Picture:

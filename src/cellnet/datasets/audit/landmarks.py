@@ -44,7 +44,7 @@ LEADING = 4
 CANDIDATE = 0.89
 """Agreement of two vectors, at most 1, from which their pictures are compared closely."""
 
-PER_PICTURE = 16
+PER_PICTURE = 8
 """So many candidates, the best ones, are followed for each picture and size: a set of look-alikes stays cheap."""
 
 _PATCH, _REACH = 7, 14  # samples across the pattern around a landmark, and pixels that they span

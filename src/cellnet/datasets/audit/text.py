@@ -120,7 +120,8 @@ def _files(audit: Audit) -> list[str]:
 def _share_table(audit: Audit) -> list[str]:
     classes = list(next(iter(audit.shares.values())))
     width = max(5, *(min(len(name), 28) for name in classes)) + 2
-    lines = [f"{'class':<{width}}" + "".join(f"{part[:15]:>16}" for part in audit.shares)]
+    parts = list(audit.shares) if len(audit.shares) > 1 else ["images"]
+    lines = [f"{'class':<{width}}" + "".join(f"{part[:15]:>16}" for part in parts)]
     lines.append("─" * len(lines[0]))
     for name in classes:
         cells = []
