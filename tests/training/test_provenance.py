@@ -39,6 +39,8 @@ def test_the_identity_changes_with_what_changes_the_result(tiny_model: CellClass
     assert identity == json.loads(json.dumps(identity))
     assert (identity["precision"], identity["processes"]) == ("fp32", 1)
     assert run_identity(tiny_model, val, train, accelerator) != identity
+    turned = run_identity(tiny_model, train.subset(range(len(train))[::-1]), val, accelerator)
+    assert {key for key in identity if identity[key] != turned[key]} == {"train_order"}
     accelerator = create_accelerator(TrainConfig(precision="bf16"), "cpu")
     assert run_identity(tiny_model, train, val, accelerator) == identity | {"precision": "bf16"}
 

@@ -10,7 +10,7 @@ from torch import nn
 
 from cellnet.training import TrainConfig
 from cellnet.training.config import OPTIMIZERS, SCHEDULES
-from cellnet.training.schedules import create_optimizer, create_scheduler, learning_rate_factor
+from cellnet.training.schedules import create_optimizer, create_scheduler, learning_rate_factor, update_weights
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
@@ -47,3 +47,18 @@ def test_the_scheduler_follows_the_factor() -> None:
         optimizer.step()
         scheduler.step()
     assert rates == pytest.approx([2 * learning_rate_factor(s, 8, 2, "linear") for s in range(8)])
+
+
+@pytest.mark.parametrize("scaled", [False, True])
+def test_gradients_are_clipped_together_and_forgotten(scaled: bool) -> None:
+    """Gradients 3 and 4 have the norm 5; with rate 1 the weights move by a fifth of them."""
+    model = nn.Linear(1, 1)
+    nn.init.zeros_(model.weight)
+    nn.init.zeros_(model.bias)
+    optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+    scaler = torch.amp.GradScaler("cpu", init_scale=8.0) if scaled else None
+    loss = 3 * model.weight.sum() + 4 * model.bias.sum()
+    (loss if scaler is None else scaler.scale(loss)).backward()
+    update_weights(optimizer, scaler, gradient_clip=1.0)
+    assert [model.weight.item(), model.bias.item()] == pytest.approx([-0.6, -0.8], abs=1e-5)
+    assert model.weight.grad is None

@@ -53,7 +53,7 @@ class PBC(PublicDataset):
         num_images=17_092,
         known_defects=(
             "17 groups of identical images; one of them carries two labels (EO_225902 = BNE_191112)",
-            "cells photographed twice, and neighbours of one field: `cellnet audit` finds 6 and 43 pairs of them among "
+            "cells photographed twice, and neighbours of one field: `cellnet audit` finds 6 and 45 pairs of them among "
             "11,110 of the images",
             "no donor, slide or date of any image is known",
             "backgrounds carry some class signal",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
 import subprocess
@@ -28,6 +29,7 @@ def run_identity(
         "architecture": model.architecture,
         "preprocess": model.preprocess.to_dict(),
         "train": train.fingerprint(),
+        "train_order": hashlib.sha256("".join(train.content_hashes()).encode()).hexdigest()[:16],
         "val": val.fingerprint(),
         "precision": "fp32" if accelerator.mixed_precision == "no" else accelerator.mixed_precision,
         "processes": accelerator.num_processes,
