@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import multiprocessing
 import os
 import signal
 from pathlib import Path
@@ -237,6 +238,18 @@ def test_time_between_checkpoints_and_workers_change_nothing(
     with pytest.raises(Killed):
         train(parts, tmp_path / "run", AtStep(STEPS + 3, kill), preload=False, workers=1)
     assert_same_run(train(parts, tmp_path / "run", checkpoint_minutes=5.0), whole)
+
+
+def test_a_killed_worker_ends_the_run_which_then_continues(
+    parts: tuple[CellDataset, CellDataset], whole: Fit, tmp_path: Path
+) -> None:
+    def kill_workers() -> None:
+        for worker in multiprocessing.active_children():
+            os.kill(worker.pid or 0, signal.SIGKILL)
+
+    with pytest.raises(ConfigError, match=r"loads images ended unexpectedly.*fewer workers.*--resume"):
+        train(parts, tmp_path / "run", AtStep(STEPS + 1, kill_workers), preload=False, workers=1)
+    assert_same_run(train(parts, tmp_path / "run"), whole)
 
 
 def test_seconds_are_summed(parts: tuple[CellDataset, CellDataset], tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ SAME_SIGNAL_SECONDS = 1.0
 """A launcher passes on the Ctrl-C that the terminal sent to its processes too: within this time both are one."""
 
 
-class Interrupted(CellnetError):
+class Interrupted(CellnetError):  # noqa: N818 (nothing went wrong)
     """A run that was asked to end, and did after saving; the message says how to continue it.
 
     Attributes:

@@ -210,3 +210,8 @@ def test_a_file_that_goes_while_it_is_audited_is_passed_over(cells):
     found = audit(dataset(arrays, gone=[0]))
     assert [pair.indices for pair in found.pairs] == [(1, 7)]
     assert found.ok
+
+
+def test_images_of_extreme_shapes(cells):
+    thin = [cells[0][:1], cells[0][:, :1], cells[1][:30], cells[2][:, :2], cells[3]]
+    assert audit(dataset(thin)).pairs == ()

@@ -141,7 +141,7 @@ def _rough_matches(pictures: NDArray[np.uint8], sizes: NDArray[np.int64], progre
 
 def _ratios(ratio: float) -> tuple[float, ...]:
     """A copy may have kept the shape of its pixels, or been squeezed into the other's frame."""
-    return (1.0,) if abs(ratio - 1) < 0.03 else (1.0, ratio)
+    return (1.0, ratio) if 0.5 < ratio < 2 and abs(ratio - 1) > 0.03 else (1.0,)
 
 
 def _in_detail(one: Picture, other: Picture, box: Box) -> tuple[float, Box]:

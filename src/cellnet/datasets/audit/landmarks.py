@@ -6,8 +6,9 @@ red cells beside it count as much as the dark nucleus, which all cells of a clas
 of a smear have a landmark whose vectors agree wherever the spot lies in the frame. A crop that was brought back
 to the size of the whole shows everything larger; each picture is therefore also looked at in smaller sizes.
 
-Cost: every picture against every other, blocks of matrix products, 2·4·10·49 operations a pair and size. Memory
-grows with the number of pictures, not of pairs.
+Cost: every picture against every other, in blocks of matrix products: about 2·4·10·49 operations a pair and size,
+half of which is saved since dark spots are compared with dark ones alone. Memory grows with the number of pictures,
+not of pairs.
 """
 
 from __future__ import annotations
@@ -51,8 +52,8 @@ _PATCH, _REACH = 7, 14  # samples across the pattern around a landmark, and pixe
 _FINE, _COARSE, _LOCAL = 1.2, 2.4, 2.5  # pixels: a landmark is an extremum between two blurs; what local means
 _EDGE = 3  # pixels at the border without landmarks
 _FAINT = 1.0  # grey levels: a weaker landmark is noise
-_ROWS, _COLUMNS = 512, 2560  # vectors compared at once: the table of their products fits into the cache
 _CONTRAST = 6.0  # grey levels of local contrast below which a pattern fades instead of being amplified
+_ROWS, _COLUMNS = 512, 2560  # vectors compared at once: the table of their products fits into the cache
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ class Candidates:
         second: Index of the picture it was found in.
         side: Side of the first, in `SIDES`.
         offset: Pairs×2, row and column of the first's corner in the second, in pixels of `SIDES`.
-        score: Agreement of the best landmarks, ascending.
+        score: Agreement of the best landmarks, highest first.
     """
 
     first: NDArray[np.int64]
