@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from cellnet.errors import ConfigError, UnknownNameError
-from cellnet.experiments import Trial, vary
+from cellnet.experiments import Trial, vary, vary_singly
 from cellnet.training import TrainConfig
 
 
@@ -39,3 +39,20 @@ def test_keys_and_values_that_cannot_be_varied(trial: Trial) -> None:
         vary(trial, {"seed": [0, 1, 0]})
     with pytest.raises(ConfigError, match="at least one"):
         vary(trial, {"seed": []})
+
+
+def test_an_ablation_changes_one_thing_at_a_time_under_every_seed() -> None:
+    trial = Trial(lambda: None, TrainConfig(ema=0.99, label_smoothing=0.1))  # type: ignore[arg-type,return-value]
+    trials = vary_singly(trial, {"ema": [0.0], "seed": [0, 1], "label_smoothing": [0.0, 0.2]})
+    assert [dict(t.varied) for t in trials[:4]] == [
+        {"seed": 0},
+        {"seed": 1},
+        {"ema": 0.0, "seed": 0},
+        {"ema": 0.0, "seed": 1},
+    ]
+    assert len(trials) == 2 + 2 + 4
+    for t in trials:
+        changed = trial.config.difference(t.config)
+        assert {key for key in changed if key != "seed"} == {key for key in t.varied if key != "seed"}
+    with pytest.raises(ConfigError, match=r"ema=0.99 is what all other runs have; leave this value out"):
+        vary_singly(trial, {"ema": [0.0, 0.99]})

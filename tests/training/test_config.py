@@ -8,6 +8,7 @@ import pytest
 
 from cellnet.errors import ConfigError, UnknownNameError
 from cellnet.training import TrainConfig
+from cellnet.training.config import list_presets
 
 
 def test_round_trip_through_toml(tmp_path: Path) -> None:
@@ -35,11 +36,33 @@ def test_round_trip_through_toml(tmp_path: Path) -> None:
         ("gradient_clip", 0),
         ("lr", float("nan")),
         ("checkpoint_minutes", -1),
+        ("layer_decay", 0),
+        ("layer_decay", 1.1),
+        ("start_size", 64.0),
+        ("norm_batches", 1.5),
+        ("distill_weight", 2),
+        ("distill_temperature", 0),
     ],
 )
 def test_values_out_of_range_name_the_option(option: str, value: object) -> None:
     with pytest.raises(ConfigError, match=rf"{option}=.* out of range; give a"):
         TrainConfig(**{option: value})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("option", ["channels_last", "compile", "fit_batch", "preload"])
+def test_switches_are_true_or_false(option: str) -> None:
+    with pytest.raises(ConfigError, match=f"{option}='yes' must be true or false"):
+        TrainConfig(**{option: "yes"})  # type: ignore[arg-type]
+
+
+def test_every_preset_is_a_config_that_says_what_its_parts_are_for() -> None:
+    assert list_presets() == ["best", "fast"]
+    for name in list_presets():
+        config = TrainConfig.preset(name)
+        assert config.start_size is None or config.start_size < 128
+        assert config.ema
+    with pytest.raises(UnknownNameError, match=r"Unknown preset 'bets'. Did you mean 'best'"):
+        TrainConfig.preset("bets")
 
 
 @pytest.mark.parametrize(

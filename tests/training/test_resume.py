@@ -21,7 +21,16 @@ from cellnet.training.checkpoint import load_state
 from cellnet.training.loading import TrainingOrder
 
 CONFIG = TrainConfig(
-    epochs=3, batch_size=8, ema=0.9, augmentation="strong", mixup=0.2, freeze_epochs=1, checkpoint_minutes=0
+    epochs=3,
+    batch_size=8,
+    ema=0.9,
+    augmentation="strong",
+    mixup=0.2,
+    freeze_epochs=1,
+    start_size=16,
+    layer_decay=0.8,
+    norm_batches=2,
+    checkpoint_minutes=0,
 )
 STEPS = 4  # an epoch: 32 images
 
@@ -32,12 +41,12 @@ class Killed(BaseException):
 
 @pytest.fixture(scope="module")
 def parts() -> tuple[CellDataset, CellDataset]:
-    return load_dataset("synthetic", per_class=8, image_size=16, seed=1).folds(2)[0]
+    return load_dataset("synthetic", per_class=8, image_size=24, seed=1).folds(2)[0]
 
 
 def net() -> CellClassifier:
     torch.manual_seed(7)
-    return create_model("cnn", image_size=16)  # with dropout in its head
+    return create_model("cnn", image_size=24)  # with dropout in its head
 
 
 def train(

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from cellnet.models import create_model
 from cellnet.training import TrainConfig
 from cellnet.training.config import OPTIMIZERS, SCHEDULES
 from cellnet.training.schedules import create_optimizer, create_scheduler, learning_rate_factor, update_weights
@@ -29,12 +30,13 @@ def test_known_values() -> None:
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_every_optimizer_spares_one_dimensional_parameters(name: str) -> None:
-    model = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2))
+    model = create_model("cnn")
     optimizer = create_optimizer(model, TrainConfig(optimizer=name, weight_decay=0.1))
     assert type(optimizer).__name__.lower() == name
     decayed, spared = optimizer.param_groups
-    assert [p.ndim for p in decayed["params"]] == [2]
-    assert [p.ndim for p in spared["params"]] == [1, 1, 1]
+    assert {p.ndim for p in decayed["params"]} == {2, 4}
+    assert {p.ndim for p in spared["params"]} == {1}
+    assert len(decayed["params"]) + len(spared["params"]) == len(list(model.parameters()))
     assert (decayed["weight_decay"], spared["weight_decay"]) == (0.1, 0.0)
 
 

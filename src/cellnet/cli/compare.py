@@ -26,6 +26,10 @@ def compare(
             help="What differs: a training option, split-seed or model; repeat it for all combinations.",
         ),
     ],
+    singly: Annotated[
+        bool,
+        typer.Option("--singly", help="An ablation: change one key at a time, from what all others leave as it is."),
+    ] = False,
     out: Annotated[Path, typer.Option("--out", help="Folder for the comparison, with a run folder a training.")],
     dataset: options.Dataset = "pbc",
     root: options.Root = None,
@@ -42,7 +46,7 @@ def compare(
     Example: `cellnet compare --vary optimizer=adam,rmsprop,sgd --dataset pbc --root data --model cnn --out runs/opt`
     """
     from cellnet.experiments import Trial, compare_trials
-    from cellnet.experiments import vary as combine
+    from cellnet.experiments import trials as ways
     from cellnet.training import ProgressBar
 
     choices = parse_choices(vary)
@@ -55,7 +59,7 @@ def compare(
     trials = [
         trial
         for name in models or [recipe.model]
-        for trial in combine(
+        for trial in (ways.vary_singly if singly else ways.vary)(
             Trial(
                 recipe.maker(images.labels, name),
                 recipe.train_config(name),

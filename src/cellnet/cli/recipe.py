@@ -53,32 +53,43 @@ class Recipe:
         str | None,
         typer.Option("--protocol", help="study (as published), honest (ours), or a TOML file like theirs."),
     ] = None
+    preset: Annotated[
+        str | None, typer.Option("--preset", help="Training options found by experiment: fast, or best.")
+    ] = None
     config: Annotated[Path | None, typer.Option("--config", help="TOML file of training options.")] = None
     epochs: Annotated[int | None, typer.Option("--epochs", help="Passes over the training part.")] = None
     batch_size: Annotated[int | None, typer.Option("--batch-size", help="Images a step.")] = None
     lr: Annotated[float | None, typer.Option("--lr", help="Peak learning rate.")] = None
     optimizer: Annotated[str | None, typer.Option("--optimizer", help="adam, adamw, rmsprop or sgd.")] = None
     seed: Annotated[int | None, typer.Option("--seed", help="Seed of the training.")] = None
+    distill: Annotated[
+        str | None,
+        typer.Option("--distill", help="Learn from this trained model too: a name, or a checkpoint folder."),
+    ] = None
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Any other training option, e.g. ema=0.999; repeatable."),
     ] = None
 
     def train_config(self, name: str | None = None) -> TrainConfig:
-        """How the model ``name`` (default: ``--model``) is trained: the protocol's or file's options, then the words'.
+        """How the model ``name`` (default: ``--model``) is trained: as one file says, then the words.
 
         Raises:
-            UnknownNameError: An unknown option, with the nearest right one.
-            ConfigError: A value out of range, or both a protocol and a config.
+            UnknownNameError: An unknown option or preset, with the nearest right one.
+            ConfigError: A value out of range, or more than one of protocol, preset and config.
         """
         from cellnet.training import TrainConfig
 
-        if self.config is None:
-            base = self._protocol.for_model(name or self.model)[0]
-        elif self.protocol is None:
+        if sum(given is not None for given in (self.protocol, self.preset, self.config)) > 1:
+            raise ConfigError(
+                "--protocol, --preset and --config exclude each other; give one, and single options beside it."
+            )
+        if self.config is not None:
             base = TrainConfig.from_toml(self.config)
+        elif self.preset is not None:
+            base = TrainConfig.preset(self.preset)
         else:
-            raise ConfigError("--protocol and --config exclude each other; give one, and single options beside it.")
+            base = self._protocol.for_model(name or self.model)[0]
         return TrainConfig.from_dict(base.to_dict() | self.training_options)
 
     @property
@@ -123,6 +134,13 @@ class Recipe:
         pretrained = self._protocol.for_model(name or self.model)[1].get("pretrained", False)
         hub = pretrained if self.pretrained is None else self.pretrained
         return "the Hub's ImageNet weights" if hub else ""
+
+    @cached_property
+    def teacher(self) -> CellClassifier | None:
+        """The model of ``--distill``."""
+        from cellnet.hub import load_pretrained
+
+        return None if self.distill is None else load_pretrained(self.distill)
 
     def seed_of_split(self, given: int | None) -> int:
         """The seed that ``--split-seed`` gives, or the protocol."""

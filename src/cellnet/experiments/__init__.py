@@ -7,7 +7,7 @@ from cellnet.experiments.hybrid import create_network, train_two_stages
 from cellnet.experiments.protocol import Protocol, list_protocols, load_protocol
 from cellnet.experiments.rates import LearningRates, find_learning_rate
 from cellnet.experiments.run import RunResult, train_and_report
-from cellnet.experiments.trials import Trial, vary
+from cellnet.experiments.trials import Trial, vary, vary_singly
 
 __all__ = [
     "Comparison",
@@ -26,4 +26,5 @@ __all__ = [
     "train_and_report",
     "train_two_stages",
     "vary",
+    "vary_singly",
 ]

@@ -81,5 +81,33 @@ def vary(trial: Trial, choices: Mapping[str, Iterable[Any]]) -> list[Trial]:
     return trials
 
 
+def vary_singly(trial: Trial, choices: Mapping[str, Iterable[Any]]) -> list[Trial]:
+    """The trial as it is, and one for each value with nothing else changed: an ablation.
+
+    Seeds are combined with everything.
+
+    Args:
+        trial: What the others start from.
+        choices: As for `vary`.
+
+    Raises:
+        UnknownNameError, ConfigError: As `vary`; or a value that the trial has anyway.
+
+    Example:
+        >>> trial = Trial(lambda: None, TrainConfig(label_smoothing=0.1, ema=0.99))
+        >>> [t.name for t in vary_singly(trial, {"label_smoothing": [0.0], "ema": [0.0], "seed": [0]})]
+        ['seed=0', 'label_smoothing=0.0,seed=0', 'ema=0.0,seed=0']
+    """
+    seeds = {key: values for key, values in choices.items() if key in SEEDS}
+    others = {key: list(values) for key, values in choices.items() if key not in SEEDS}
+    trials = vary(trial, seeds)
+    for key, values in others.items():
+        own = getattr(trial.config, key, None)
+        if own in values:
+            raise ConfigError(f"{key}={own!r} is what all other runs have; leave this value out.")
+        trials += vary(trial, {key: values, **seeds})
+    return trials
+
+
 def _words(values: Mapping[str, Any]) -> str:
     return ",".join(f"{key}={value}" for key, value in values.items())

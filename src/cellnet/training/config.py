@@ -23,6 +23,19 @@ INDIFFERENT = frozenset({"workers", "preload", "checkpoint_minutes"})
 """Options that change nothing of a run's result."""
 
 
+_PRESETS = Path(__file__).with_name("presets")
+
+
+def list_presets() -> list[str]:
+    """Names of the recipes that come with cellnet, for `TrainConfig.preset`.
+
+    Example:
+        >>> list_presets()
+        ['best', 'fast']
+    """
+    return sorted(file.stem for file in _PRESETS.glob("*.toml"))
+
+
 @dataclass(frozen=True)
 class TrainConfig:
     """Every choice of a training run that is not the model or the data.
@@ -32,6 +45,8 @@ class TrainConfig:
         batch_size: Images a process and batch.
         optimizer: ``adam``, ``adamw``, ``rmsprop`` or ``sgd`` (Nesterov momentum).
         lr: Peak learning rate.
+        layer_decay: Rate of a layer as a share of that of the layer above it, in (0, 1]: 0.8 lets the first layers of
+            pretrained weights change little, 1 treats all alike.
         weight_decay: Weight decay; 1-D parameters (biases, normalisation) are left out.
         momentum: Momentum of ``sgd`` and ``rmsprop``.
         schedule: ``constant``, ``cosine`` or ``linear`` (down to 0), or ``step`` (a tenth after each third).
@@ -42,12 +57,21 @@ class TrainConfig:
         augmentation: Preset of `cellnet.augment`.
         mixup: Shape of the shares in which two images of a batch are laid over each other, e.g. 0.2; 0 for none.
         cutmix: The same for pasting a rectangle of one image into another, e.g. 1; with both, either by chance.
+        start_size: Side in pixels of the images in the first epoch; it grows over two thirds of the epochs to the
+            model's own (progressive size, Tan & Le 2021, arXiv 2104.00298), on which it is always judged. None
+            trains on the model's size all the time.
+        distill_weight: Share of a teacher's soft labels in the targets, where the trainer is given a teacher.
+        distill_temperature: What the teacher's logits are divided by: above 1, its labels are softer.
         precision: ``auto`` is bf16 on a GPU that has it and fp32 elsewhere.
         channels_last: Memory layout that convolutions prefer.
+        compile: Compile the network with ``torch.compile``: some minutes at the start, then faster steps.
         ema: Decay of the exponential moving average of the weights, e.g. 0.999; None for none.
+        norm_batches: Batches, of images as they are, over which the statistics of batch normalisation are measured
+            anew before the model is judged; 0 keeps the running ones, which lag behind the weights.
         gradient_clip: Largest norm of the gradient; None for no limit.
         gradient_accumulation: Batches a step: their mean gradient makes one update of the weights. A step sees
             ``batch_size × processes × gradient_accumulation`` images.
+        fit_batch: Where memory does not suffice for a batch, halve it and double the accumulation, until it does.
         monitor: ``val_loss``, ``val_accuracy`` or ``val_macro_f1``: chooses the best epoch.
         patience: Stop after so many epochs without a better one; None trains to the end.
         seed: Every random draw of the training follows from it. Initial weights are drawn when the model is made:
@@ -71,6 +95,7 @@ class TrainConfig:
     batch_size: int = 32
     optimizer: str = "adamw"
     lr: float = 1e-3
+    layer_decay: float = 1.0
     weight_decay: float = 1e-4
     momentum: float = 0.9
     schedule: str = "cosine"
@@ -81,11 +106,17 @@ class TrainConfig:
     augmentation: str = "light"
     mixup: float = 0.0
     cutmix: float = 0.0
+    start_size: int | None = None
+    distill_weight: float = 0.5
+    distill_temperature: float = 1.0
     precision: str = "auto"
     channels_last: bool = True
+    compile: bool = False
     ema: float | None = None
+    norm_batches: int = 0
     gradient_clip: float | None = None
     gradient_accumulation: int = 1
+    fit_batch: bool = False
     monitor: str = "val_macro_f1"
     patience: int | None = None
     seed: int = 0
@@ -101,10 +132,14 @@ class TrainConfig:
         check_name("augmentation", self.augmentation, PRESETS)
         if self.class_weights is not None:
             check_name("class_weights", self.class_weights, ["balanced"])
+        for name in ("channels_last", "compile", "fit_batch", "preload"):
+            if not isinstance(getattr(self, name), bool):
+                raise ConfigError(f"{name}={getattr(self, name)!r} must be true or false.")
         limits: dict[str, tuple[float, float]] = {
             "epochs": (1, 1e6),
             "batch_size": (1, 1e6),
             "lr": (1e-12, 1e3),
+            "layer_decay": (0.01, 1),
             "weight_decay": (0, 1e3),
             "momentum": (0, 0.9999),
             "warmup_epochs": (0, 1e6),
@@ -112,7 +147,11 @@ class TrainConfig:
             "label_smoothing": (0, 0.9999),
             "mixup": (0, 100),
             "cutmix": (0, 100),
+            "start_size": (8, 1e5),
+            "distill_weight": (0, 1),
+            "distill_temperature": (0.01, 100),
             "ema": (0, 0.999999),
+            "norm_batches": (0, 1e6),
             "gradient_clip": (1e-12, 1e12),
             "gradient_accumulation": (1, 1e6),
             "patience": (1, 1e6),
@@ -122,10 +161,11 @@ class TrainConfig:
         }
         for name, (low, high) in limits.items():
             value = getattr(self, name)
-            if value is None and name in ("ema", "gradient_clip", "patience"):
+            default = getattr(type(self), name)
+            if value is None and default is None:
                 continue
-            wanted = "a whole number" if isinstance(getattr(type(self), name), int) else "a number"
-            kinds = (int,) if wanted == "a whole number" or name == "patience" else (int, float)
+            whole = isinstance(default, int) or name in ("patience", "start_size")
+            wanted, kinds = ("a whole number", (int,)) if whole else ("a number", (int, float))
             if isinstance(value, bool) or not isinstance(value, kinds) or not low <= value <= high:
                 raise ConfigError(f"{name}={value!r} is out of range; give {wanted} from {low:g} to {high:g}.")
 
@@ -144,6 +184,23 @@ class TrainConfig:
         for key in values:
             check_name("training option", key, known)
         return cls(**values)
+
+    @classmethod
+    def preset(cls, name: str) -> TrainConfig:
+        """One of cellnet's own recipes, a TOML file beside this one that says what each part of it is for.
+
+        Args:
+            name: A name of `list_presets`.
+
+        Raises:
+            UnknownNameError: No such preset.
+
+        Example:
+            >>> TrainConfig.preset("best").ema
+            0.998
+        """
+        check_name("preset", name, list_presets())
+        return cls.from_toml(_PRESETS / f"{name}.toml")
 
     def to_toml(self) -> str:
         """The values as TOML; options that are None are left out."""

@@ -184,7 +184,8 @@ def loading_errors() -> Iterator[None]:
 def close(loader: DataLoader[tuple[Tensor, Tensor]]) -> None:
     """End the processes of a loader, which nothing else would do where an exception still holds its iterator."""
     if isinstance(loader._iterator, _MultiProcessingDataLoaderIter):
-        loader._iterator._shutdown_workers()
+        with contextlib.suppress(RuntimeError):  # torch may tell of a dead process again, at any moment
+            loader._iterator._shutdown_workers()
 
 
 def _deaf(loader: DataLoader[tuple[Tensor, Tensor]]) -> DataLoader[tuple[Tensor, Tensor]]:

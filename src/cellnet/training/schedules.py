@@ -7,25 +7,37 @@ import math
 import torch
 from torch import nn, optim
 
+from cellnet.models import CellClassifier
 from cellnet.training.config import TrainConfig
+from cellnet.training.layers import depths
 
 
-def create_optimizer(model: nn.Module, config: TrainConfig) -> optim.Optimizer:
-    """The optimizer of a config; weight decay spares 1-D parameters (biases and normalisation)."""
-    parameters = list(model.parameters())
-    groups = [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": config.weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+def create_optimizer(model: CellClassifier, config: TrainConfig) -> optim.Optimizer:
+    """The optimizer of a config: one group of parameters for each rate and weight decay.
+
+    Weight decay spares 1-D parameters (biases and normalisation); the rates fall with the depth below the head.
+    """
+    depth = depths(model) if config.layer_decay < 1 else dict.fromkeys(dict(model.named_parameters()), 0)
+    groups: dict[tuple[int, bool], list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        groups.setdefault((depth[name], parameter.ndim <= 1), []).append(parameter)
+    options = [
+        {
+            "params": parameters,
+            "lr": config.lr * config.layer_decay**below,
+            "weight_decay": 0.0 if spared else config.weight_decay,
+        }
+        for (below, spared), parameters in sorted(groups.items(), key=lambda item: item[0])  # the head first
     ]
     match config.optimizer:
         case "adam":
-            return optim.Adam(groups, lr=config.lr)
+            return optim.Adam(options, lr=config.lr)
         case "adamw":
-            return optim.AdamW(groups, lr=config.lr)
+            return optim.AdamW(options, lr=config.lr)
         case "rmsprop":
-            return optim.RMSprop(groups, lr=config.lr, momentum=config.momentum)
+            return optim.RMSprop(options, lr=config.lr, momentum=config.momentum)
         case _:
-            return optim.SGD(groups, lr=config.lr, momentum=config.momentum, nesterov=config.momentum > 0)
+            return optim.SGD(options, lr=config.lr, momentum=config.momentum, nesterov=config.momentum > 0)
 
 
 def update_weights(

@@ -6,27 +6,26 @@ import math
 import signal
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 from accelerate import Accelerator
-from timm.utils.model_ema import ModelEmaV3
 from torch import Tensor, nn
 
-from cellnet.augment import BatchMixing, create_augmentation
+from cellnet.augment import create_augmentation
 from cellnet.datasets import CellDataset
 from cellnet.errors import ConfigError, DataError
 from cellnet.images import Preprocess
 from cellnet.models import CellClassifier
 from cellnet.training.callbacks import Callback, HistoryCSV, Row
 from cellnet.training.config import MONITORS, TrainConfig
+from cellnet.training.distillation import Teacher
 from cellnet.training.interrupts import Interrupted, deferred_signals
+from cellnet.training.learner import Learner
 from cellnet.training.loading import (
     TrainingOrder,
     TrainingView,
@@ -38,14 +37,15 @@ from cellnet.training.loading import (
     training_loader,
 )
 from cellnet.training.lookout import Lookout
+from cellnet.training.normalisation import measure_statistics
 from cellnet.training.objectives import Classification, Objective, balanced_class_weights
 from cellnet.training.parts import check_parts
-from cellnet.training.processes import create_accelerator, on_main_process, share_buffers, unwrap
+from cellnet.training.processes import create_accelerator, on_main_process, share_buffers
 from cellnet.training.progress import Progress
 from cellnet.training.provenance import run_identity, run_session
 from cellnet.training.run_folder import RunFolder
-from cellnet.training.schedules import create_optimizer, create_scheduler, update_weights
 from cellnet.training.scoring import all_logits, scores
+from cellnet.training.sizes import check_start_size, image_size_at
 
 
 @dataclass(frozen=True)
@@ -73,6 +73,8 @@ class Trainer:
         config: Options of the run.
         out: Folder for checkpoint, weights and history; None keeps everything in memory.
         objective: What is minimised; None is cross-entropy as the config says.
+        distill: A trained model whose soft labels are learned beside the true ones, see `Teacher`; the config says in
+            which shares. It must not have seen the images that the new model will be tested on.
         callbacks: Things that watch, e.g. `ProgressBar`.
         device: ``"cpu"``, or None for the best device there is.
 
@@ -93,6 +95,7 @@ class Trainer:
         *,
         out: str | PathLike[str] | None = None,
         objective: Objective | None = None,
+        distill: CellClassifier | None = None,
         callbacks: Sequence[Callback] = (),
         device: str | None = None,
     ) -> None:
@@ -100,6 +103,9 @@ class Trainer:
         self.config = config or TrainConfig()
         self.folder = RunFolder(out) if out is not None else None
         self.objective = objective
+        self.teacher = None
+        if distill is not None:
+            self.teacher = Teacher(distill, self.config.distill_weight, self.config.distill_temperature)
         self.callbacks = [*callbacks, *([HistoryCSV(self.folder.history)] if self.folder else [])]
         self.device = device
 
@@ -129,6 +135,11 @@ class Trainer:
         """
         config, model = self.config, self.model
         check_parts(model, train, val)
+        full_size = model.preprocess.image_size
+        if config.start_size is not None:
+            check_start_size(model, config.start_size)
+        if self.teacher is not None:
+            self.teacher.check(model.labels, model.preprocess)
         accelerator = create_accelerator(config, self.device)
         process, processes = accelerator.process_index, accelerator.num_processes
         if len(train) < 2 * processes:
@@ -148,36 +159,22 @@ class Trainer:
             order = TrainingOrder(len(train), config.seed, config.batch_size, process, processes)
             loader = training_loader(view, order, config.workers)
             val_loader = scoring_loader(TrainingView(part, preprocess), config.batch_size, config.workers)
-            for each in (loader, val_loader):
+            # Images as they are, the same ones in all epochs and processes.
+            batches = range(min(config.norm_batches, order.batches))
+            sample = train.subset([row for batch in batches for row in order.batch(0, batch, 0)])
+            norm_loader = scoring_loader(TrainingView(sample, preprocess), order.batch_size, config.workers)
+            for each in (loader, val_loader, norm_loader):
                 stack.callback(close, each)
             steps = math.ceil(order.batches / config.gradient_accumulation)  # updates of the weights an epoch
-            layout = torch.channels_last if config.channels_last else torch.contiguous_format
             accumulation, classes, device = config.gradient_accumulation, len(model.labels), accelerator.device
 
-            model.to(device).to(memory_format=layout)
-            optimizer = create_optimizer(model, config)
-            # Before Accelerate wraps the model's forward, which a copy would share.
-            ema = ModelEmaV3(model, decay=config.ema, use_warmup=True) if config.ema else None
-            # The model alone: Accelerate's optimizer looks for uninstalled packages in every step.
-            net, scaler = accelerator.prepare(model), accelerator.scaler
-            stack.callback(unwrap, accelerator, net, model)
-            scheduler = create_scheduler(optimizer, config, steps)
-            judged = ema.module if ema is not None else model
             objective = self.objective or self._classification(train)
-            mixing = BatchMixing(config.mixup, config.cutmix) if config.mixup or config.cutmix else None
-
-            stateful = {
-                "model": model,
-                "ema": ema.module if ema is not None else None,
-                "optimizer": optimizer,
-                "scheduler": scheduler,
-                "scaler": scaler,
-            }
-            stateful = {name: thing for name, thing in stateful.items() if thing is not None}
+            learner = Learner(model, config, accelerator, objective, steps, self.teacher)
+            stack.callback(learner.close)
+            judged = learner.judged
             at, best_weights = Progress(), dict[str, Tensor]()
             if state is not None:
-                for name, thing in stateful.items():
-                    thing.load_state_dict(state[name])
+                learner.restore(state)
                 at, best_weights = Progress(**state["progress"]), state["best_weights"]
 
             callbacks = self.callbacks if accelerator.is_main_process else []
@@ -192,7 +189,7 @@ class Trainer:
                 if not all_finite(model):
                     raise self._not_finite(f"model after step {at.step} of epoch {at.epoch + 1}")
                 if self.folder is not None and accelerator.is_main_process:
-                    states = {name: thing.state_dict() for name, thing in stateful.items()}
+                    states = {name: thing.state_dict() for name, thing in learner.stateful.items()}
                     self.folder.save(states | {"progress": asdict(at)}, new_best)
                 lookout.saved()
 
@@ -210,11 +207,8 @@ class Trainer:
                 if config.patience is not None and epoch - at.best_epoch >= config.patience:
                     break
                 start = time.perf_counter() - at.seconds
-                net.train()
-                if epoch < config.freeze_epochs:
-                    model.freeze_backbone()
-                elif config.freeze_epochs:
-                    model.unfreeze_backbone()
+                learner.train(freeze=epoch < config.freeze_epochs if config.freeze_epochs else None)
+                size = image_size_at(epoch, config.epochs, config.start_size or full_size, full_size)
                 view.set_epoch(epoch)
                 order.start(epoch, batch=at.step * accumulation)
                 lookout.start()
@@ -223,26 +217,13 @@ class Trainer:
                     # Dropout and mixing draw from the global generators. Seeded for each batch, these need no place
                     # in the checkpoint.
                     seed_generators(derive_seed(config.seed, "batch", epoch, batch, process), device)
-                    images, targets = images.to(device, non_blocking=True), targets.to(device, non_blocking=True)
-                    if mixing is not None:
-                        images, targets = mixing(images, F.one_hot(targets, classes).float(), classes)
-                    images = images.contiguous(memory_format=layout)
                     last = batch + 1 == order.batches
                     complete = last or (batch + 1) % accumulation == 0
                     in_step = min(accumulation, order.batches - at.step * accumulation)
-                    # The processes exchange their gradients once a step.
-                    with nullcontext() if complete else accelerator.no_sync(net):
-                        with accelerator.autocast():
-                            loss = objective(net, images, targets)
-                        share = loss / in_step if in_step > 1 else loss
-                        (share if scaler is None else scaler.scale(share)).backward()
-                    lookout.note(loss)
+                    lookout.note(learner.learn(images, targets, size, share=1 / in_step, last=complete))
                     if not complete:
                         continue
-                    update_weights(optimizer, scaler, config.gradient_clip)
-                    scheduler.step()
-                    if ema is not None:
-                        ema.update(model, step=scheduler.last_epoch)
+                    learner.update()
                     at.step += 1
                     for callback in callbacks:
                         callback.on_step(epoch, in_step * order.batch_size * processes)
@@ -260,6 +241,9 @@ class Trainer:
                     if orders.save:
                         save()
 
+                if config.norm_batches:
+                    seed_generators(derive_seed(config.seed, "norm", epoch), device)
+                    measure_statistics(judged, (batch.to(device) for batch, _ in norm_loader))
                 share_buffers(judged, accelerator)
                 logits = all_logits(
                     judged,
@@ -275,7 +259,7 @@ class Trainer:
                     "epoch": epoch + 1,
                     "train_loss": at.loss_sum / order.batches,
                     **scores(logits, val.targets),
-                    "lr": scheduler.get_last_lr()[0],
+                    "lr": learner.scheduler.get_last_lr()[0],
                     "images_per_second": order.batches * order.batch_size * processes / at.seconds,
                     "seconds": time.perf_counter() - start,
                 }
@@ -307,6 +291,8 @@ class Trainer:
 
         def claim() -> dict[str, Any] | None:
             identity = run_identity(self.model, train, val, accelerator)
+            if self.teacher is not None:
+                identity["teacher"] = self.teacher.hash
             session = run_session(train, val, self.config.seed, accelerator.device)
             return folder.claim(self.config, identity, session, resume)
 
