@@ -10,7 +10,7 @@ config = cellnet.TrainConfig(epochs=4, batch_size=16, lr=2e-3, ema=0.95)
 fit = cellnet.Trainer(net, config, out="runs/drawn").fit(train, val, resume=True)  # run it again: it goes on
 print(f"best epoch: {fit.best_epoch} of {len(fit.history)}")
 
-report = cellnet.evaluate(fit.model, test, calibrate_on=val, history=fit.history)
+report = cellnet.evaluate(fit.model, test, calibrate_on=val, history=fit.history, best_epoch=fit.best_epoch)
 print(report)
 report.save("runs/drawn/report")
 

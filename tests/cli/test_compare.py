@@ -95,3 +95,17 @@ def test_bad_words_get_one_sentence_and_leave_no_folder(words: list[str], messag
     with pytest.raises(CellnetError, match=message):
         run(*words, "--out", tmp_path / "out")
     assert not list(tmp_path.iterdir())
+
+
+def test_an_ablation_changes_one_option_at_a_time(tmp_path: Path) -> None:
+    words = ["--singly", "--set", "ema=0.9", "--vary", "ema=0", "--vary", "label_smoothing=0.1", "--vary", "seed=3"]
+    run(*words, "--split", "0.1,0.1,0.8", "--out", tmp_path)
+    with (tmp_path / "compare.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["seed"], row["ema"], row["label_smoothing"]) for row in rows] == [
+        ("3", "", ""),
+        ("3", "0", ""),
+        ("3", "", "0.1"),
+    ]
+    with pytest.raises(ConfigError, match=r"ema=0.9 is what all other runs have"):
+        run("--singly", "--set", "ema=0.9", "--vary", "ema=0.9", "--out", tmp_path / "no")

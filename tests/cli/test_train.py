@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from cellnet.errors import CellnetError, ConfigError, UnknownNameError
 from cellnet.evaluation import Report
 from cellnet.files import write_text
 from cellnet.labels import PBC_LABELS
+from cellnet.training import TrainConfig
 
 SMALL = ["--dataset", "synthetic", "--model", "cnn", "--image-size", "32", "--device", "cpu"]
 QUICK = [*SMALL, "--split", "0.1,0.1,0.8"]
@@ -79,6 +81,12 @@ def test_a_protocol_with_words_beside_it(tmp_path: Path) -> None:
     assert config["card"]["starting_weights"] == "none (random initialisation)"
 
 
+def test_curves_for_tensorboard_stand_in_the_run(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    run(train, *QUICK, "--epochs", 1, "--tensorboard", "--out", tmp_path)
+    assert [path.name.split(".")[0] for path in (tmp_path / "tensorboard").iterdir()] == ["events"]
+
+
 def test_words_go_before_the_protocol() -> None:
     recipe = Recipe(model="cnn", protocol="study", lr=0.5, settings=["ema=0.9"], image_size=48, mean=0.25)
     config = recipe.train_config()
@@ -106,6 +114,7 @@ def test_a_file_of_weights_takes_the_place_of_pretrained_ones(tmp_path: Path) ->
     [
         (["--stages", "three"], UnknownNameError, "number of stages 'three'"),
         (["--stages", "two"], ConfigError, "'cnn' is not a pair"),
+        (["--stages", "two", "--tensorboard"], ConfigError, "curves of one training; leave it out"),
         (["--protocol", "studdy"], UnknownNameError, "Did you mean 'study'"),
         (["--protocol", "gone.toml"], ConfigError, "Cannot read the protocol"),
         (["--protocol", "study", "--config", "c.toml"], ConfigError, "exclude each other"),
@@ -123,3 +132,13 @@ def test_find_lr(tmp_path: Path) -> None:
     assert (tmp_path / "rates.png").stat().st_size > 0
     result = json.loads(run(find_lr, *words, "--json")[0])
     assert 1e-6 < result["suggestion"] < 0.1
+
+
+def test_a_preset_and_single_options_before_it() -> None:
+    preset = TrainConfig.preset("best")
+    assert Recipe(preset="best").train_config() == preset
+    assert Recipe(preset="best", epochs=3).train_config() == replace(preset, epochs=3)
+    with pytest.raises(UnknownNameError, match=r"Unknown preset 'bset'. Did you mean 'best'"):
+        Recipe(preset="bset").train_config()
+    with pytest.raises(ConfigError, match="--protocol, --preset and --config exclude each other"):
+        Recipe(preset="best", protocol="honest").train_config()

@@ -103,6 +103,14 @@ def test_pictures_are_small_and_inside_the_page_with_words_for_those_who_cannot_
         assert len(base64.b64decode(data)) < 20_000
 
 
+def test_curves_have_words_and_the_chosen_epoch() -> None:
+    history = [{"epoch": e, "train_loss": 1 / e, "val_accuracy": 1 - 0.5 / e} for e in (1, 2, 4)]
+    page = Page(html.render(Report.from_predictions(sample(), history=history, best_epoch=2)))
+    words = "Curves from epoch 1 to 4; epoch 2 was chosen. Training loss: from 1 to 0.25, chosen 0.5."
+    assert any(str(div.get("aria-label")).startswith(words) for div in page.all("div"))
+    assert "marked: epoch 2, the chosen one" in page.words
+
+
 def test_nothing_points_outside_and_nothing_runs() -> None:
     history = [{"epoch": 1, "train_loss": 1.0, "val_loss": 1.0, "val_accuracy": 0.5, "val_macro_f1": 0.5}]
     text = html.render(Report.from_predictions(sample(), history=history, images=picture))

@@ -57,9 +57,49 @@ def test_reliability_draws_filled_bins_only() -> None:
 def test_curves_draw_the_columns_that_are_there(epochs: int) -> None:
     history = [{"epoch": e, "train_loss": 1 / (e + 1), "val_accuracy": "0.5", "lr": 1e-3} for e in range(epochs)]
     left, right = plots.training_curves(history).axes
-    assert [line.get_label() for line in left.lines] == ["training"]
+    assert [line.get_label() for line in left.lines] == ["training loss"]
     assert [line.get_label() for line in right.lines] == ["validation accuracy"]
     assert len(left.lines[0].get_xdata()) == epochs
+
+
+HISTORY = [
+    {"epoch": e, "train_loss": 2 / e, "val_loss": 1.5 / e, "val_accuracy": 1 - 0.5 / e, "val_macro_f1": 1 - 0.6 / e}
+    for e in (1, 2, 3, 4, 5)
+]
+
+
+def test_the_chosen_epoch_is_marked_with_what_it_reached() -> None:
+    for axes, labels in zip(
+        plots.training_curves(HISTORY, best_epoch=4).axes,
+        (["training loss 0.5", "validation loss 0.375"], ["validation accuracy 87.5%", "validation macro F1 85.0%"]),
+        strict=True,
+    ):
+        *curves, mark = axes.lines
+        assert [line.get_label() for line in curves] == labels
+        assert list(mark.get_xdata()) == [4, 4]
+        assert axes.get_title("right") == "marked: epoch 4, the chosen one"
+        assert [text.get_text() for text in axes.get_legend().get_texts()] == labels
+        assert {round(tick, 6) % 1 for tick in axes.get_xticks()} == {0}
+
+
+def test_an_epoch_that_is_not_there_is_not_marked() -> None:
+    assert [len(axes.lines) for axes in plots.training_curves(HISTORY, best_epoch=6).axes] == [2, 2]
+
+
+def test_a_wild_epoch_leaves_the_others_legible() -> None:
+    wild = [*HISTORY, HISTORY[-1] | {"epoch": 6, "val_loss": 50.0}]
+    assert [plots.training_curves(rows).axes[0].get_yscale() for rows in (HISTORY, wild)] == ["linear", "log"]
+
+
+def test_curves_in_words() -> None:
+    assert plots.describe_curves(HISTORY[:3], best_epoch=2) == (
+        "Curves from epoch 1 to 3; epoch 2 was chosen. Training loss: from 2 to 0.667, chosen 1. "
+        "Validation loss: from 1.5 to 0.5, chosen 0.75. Validation accuracy: from 50.0% to 83.3%, chosen 75.0%. "
+        "Validation macro F1: from 40.0% to 80.0%, chosen 70.0%."
+    )
+    assert plots.describe_curves([{"epoch": 1, "train_loss": "0.5"}]) == (
+        "Curves from epoch 1 to 1. Training loss: from 0.5 to 0.5."
+    )
 
 
 def test_curves_of_a_history_without_figures_are_empty_axes() -> None:

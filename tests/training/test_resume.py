@@ -269,18 +269,32 @@ def test_seconds_are_summed(parts: tuple[CellDataset, CellDataset], tmp_path: Pa
     assert train(parts, tmp_path / "run").history[0]["seconds"] > before
 
 
+@pytest.mark.parametrize(("name", "after"), [("checkpoint", STEPS + 1), ("best", STEPS)])
 def test_a_full_disk_leaves_the_old_checkpoint_whole(
-    parts: tuple[CellDataset, CellDataset], whole: Fit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    parts: tuple[CellDataset, CellDataset],
+    whole: Fit,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    after: int,
 ) -> None:
-    def full(path: Path, data: bytes) -> int:
+    write, files = Path.write_bytes, 0
+
+    def fill(path: Path, data: bytes) -> int:
+        nonlocal files
+        files += name in path.name
+        if files <= {"checkpoint": after + 1, "best": 0}[name]:  # one more: an epoch's end saves once more
+            return write(path, data)
+        write(path, data[: len(data) // 2])
         raise OSError(28, "No space left on device")
 
-    with pytest.raises(ConfigError, match=r"Cannot write .*checkpoint.*No space left on device; free some space"):
-        train(parts, tmp_path / "run", AtStep(STEPS + 2, lambda: monkeypatch.setattr(Path, "write_bytes", full)))
+    monkeypatch.setattr(Path, "write_bytes", fill)
+    with pytest.raises(ConfigError, match=rf"Cannot write .*{name}.*No space left on device; free some space"):
+        train(parts, tmp_path / "run")
     monkeypatch.undo()
     witness = Witness()
     assert_same_run(train(parts, tmp_path / "run", witness), whole)
-    assert witness.first_step == STEPS + 1
+    assert witness.first_step == after
 
 
 @pytest.mark.parametrize("step", [1, STEPS + 2])
@@ -304,3 +318,25 @@ def test_a_loss_that_is_not_finite_names_the_images_and_keeps_the_checkpoint(
         assert (state["progress"]["epoch"], state["progress"]["step"]) == (1, 1)
         assert all(weight.isfinite().all() for weight in state["model"].values())
         assert (out / "best.safetensors").exists()
+
+
+def test_a_loss_that_is_looked_at_later_names_its_own_batch(
+    parts: tuple[CellDataset, CellDataset], tmp_path: Path
+) -> None:
+    """The losses are read a few at a time, and batches are more than steps."""
+
+    def objective(model: torch.nn.Module, images: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        nonlocal calls
+        calls += 1
+        return model(images).square().mean() * (float("nan") if calls == 2 * STEPS + 2 else 1.0)
+
+    calls, out = 0, tmp_path / "run"
+    config = TrainConfig(epochs=3, batch_size=4, gradient_accumulation=2, checkpoint_minutes=1e6)
+    names = [parts[0].files[i] for i in TrainingOrder(32, seed=0, batch_size=4).batch(1, 1, 0)]
+    with pytest.raises(ConfigError, match="loss of epoch 2, batch 2, is not finite") as caught:
+        Trainer(net(), config, out=out, objective=objective, device="cpu").fit(*parts)
+    assert f"on the images {', '.join(names)}. Lower" in str(caught.value)
+    assert f"The checkpoint in {out} is from before." in str(caught.value)
+    state = load_state(out / "checkpoint.safetensors")
+    assert (state["progress"]["epoch"], state["progress"]["step"]) == (1, 0)
+    assert all(weight.isfinite().all() for weight in state["model"].values())

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from cellnet.datasets import CellDataset, load_dataset
-from cellnet.errors import ConfigError
+from cellnet.errors import ConfigError, DataError
 from cellnet.images import Preprocess
 from cellnet.models import CellClassifier, create_model
 from cellnet.training import Callback, TrainConfig, Trainer
@@ -212,3 +212,36 @@ def test_accumulated_batches_train_as_one_large_batch(parts: tuple[CellDataset, 
     whole, parted = train(batch_size=16), train(batch_size=4, gradient_accumulation=4)
     for key in ("train_loss", "val_loss", "lr"):
         assert [row[key] for row in whole] == pytest.approx([row[key] for row in parted], abs=1e-5)
+
+
+def test_a_batch_larger_than_the_set_is_one_step_over_all_of_it(parts: tuple[CellDataset, CellDataset]) -> None:
+    witness = Witness()
+    Trainer(net(), TrainConfig(epochs=2, batch_size=1000), callbacks=[witness], device="cpu").fit(*parts)
+    assert [call for call in witness.calls if call[0] == "step"] == [("step", 0, 32), ("step", 1, 32)]
+
+
+def test_parts_that_cannot_be_used_are_refused_before_anything_is_written(
+    parts: tuple[CellDataset, CellDataset], tmp_path: Path
+) -> None:
+    train, val = parts
+    trainer = Trainer(net(), TrainConfig(epochs=1), out=tmp_path / "run", device="cpu")
+    with pytest.raises(DataError, match=r"The val part is empty; give it images, e\.g\. dataset\.split"):
+        trainer.fit(train, val.subset([]))
+    with pytest.raises(DataError, match="images of 'basophil' only"):
+        trainer.fit(train.subset(train.targets == 0), val)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_class_without_a_training_image_is_named_and_the_others_are_learned(
+    parts: tuple[CellDataset, CellDataset],
+) -> None:
+    train, val = parts
+    some = train.subset(train.targets != 1)
+    with pytest.warns(UserWarning, match="no image of eosinophil: the model will not learn to name this class"):
+        fit = Trainer(net(), TrainConfig(epochs=1, batch_size=16), device="cpu").fit(some, val)
+    assert fit.model.predict(val).probabilities.shape[1] == len(train.labels)
+    with (
+        pytest.warns(UserWarning, match="no image of eosinophil"),
+        pytest.raises(ConfigError, match="needs every class in the training part"),
+    ):
+        Trainer(net(), TrainConfig(epochs=1, class_weights="balanced"), device="cpu").fit(some, val)

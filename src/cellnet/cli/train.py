@@ -12,6 +12,7 @@ from cellnet.cli import options
 from cellnet.cli.console import log, print_json
 from cellnet.cli.inputs import open_dataset
 from cellnet.cli.recipe import Recipe, Split, SplitSeed, this_command, with_recipe
+from cellnet.errors import ConfigError
 from cellnet.registry import check_name
 
 
@@ -30,6 +31,9 @@ def train(
         typer.Option("--stages", help="one; or two: the networks of hybrid (or a+b) alone, then fused and frozen."),
     ] = "one",
     resume: Annotated[bool, typer.Option("--resume", help="Continue what stands in --out.")] = False,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Write curves for TensorBoard into OUT/tensorboard.")
+    ] = False,
     device: options.Device = None,
     json: options.Json = False,
 ) -> None:
@@ -40,9 +44,12 @@ def train(
     import torch
 
     from cellnet.experiments import train_and_report
-    from cellnet.training import ProgressBar
+    from cellnet.training import ProgressBar, TensorBoard
 
     check_name("number of stages", stages, ["one", "two"])
+    if tensorboard and stages == "two":
+        raise ConfigError("--tensorboard draws the curves of one training; leave it out with --stages two.")
+    callbacks = [ProgressBar(log), *([TensorBoard(out / "tensorboard")] if tensorboard else [])]
     config = recipe.train_config()
     images = open_dataset(dataset, root, exclude)
     log.print(images.summary())
@@ -51,7 +58,7 @@ def train(
         "split": how,
         "resume": resume,
         "device": device,
-        "callbacks": [ProgressBar(log)],
+        "callbacks": callbacks,
         "command": this_command(),
         "starting_weights": recipe.starting_weights(),
     }

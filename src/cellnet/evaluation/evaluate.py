@@ -36,6 +36,7 @@ def evaluate(
     progress: bool = False,
     title: str | None = None,
     history: Sequence[Mapping[str, Any]] | None = None,
+    best_epoch: int | None = None,
     settings: Mapping[str, Any] | None = None,
 ) -> Report:
     """Predict a labelled data set and score the predictions; every figure has a 95 % interval.
@@ -52,6 +53,7 @@ def evaluate(
         progress: Show a progress bar on standard error.
         title: Headline of the report; default: the data set's.
         history: Rows of `Trainer.fit`, for the curves.
+        best_epoch: The epoch whose weights these are, to be marked in them.
         settings: How the model came about, shown under "To reproduce this".
 
     Raises:
@@ -83,6 +85,7 @@ def evaluate(
         notes=_notes(model, dataset),
         settings={**_calibration(model, calibrate_on), **(settings or {})},
         history=history,
+        best_epoch=best_epoch,
         images=dataset.image,
     )
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter, StrMethodFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, PercentFormatter, StrMethodFormatter
 from numpy.typing import ArrayLike, NDArray
 
 from cellnet.evaluation.calibration import ReliabilityBin
@@ -152,34 +152,92 @@ def reliability(bins: Sequence[ReliabilityBin]) -> Figure:
     return figure
 
 
-def training_curves(history: Sequence[Mapping[str, float]]) -> Figure:
+class Curve(NamedTuple):
+    """How a column of the history is drawn and written."""
+
+    column: str
+    label: str
+    colour: str
+    dashes: str
+    number: str
+
+
+LOSSES = (
+    Curve("train_loss", "training loss", MUTED, "-", "{:.3g}"),
+    Curve("val_loss", "validation loss", RIGHT, "-", "{:.3g}"),
+)
+# They mostly run close together: through the dashes of the one the other is seen.
+SHARES = (
+    Curve("val_accuracy", "validation accuracy", RIGHT, "-", "{:.1%}"),
+    Curve("val_macro_f1", "validation macro F1", WRONG, "--", "{:.1%}"),
+)
+
+
+def training_curves(history: Sequence[Mapping[str, Any]], best_epoch: int | None = None) -> Figure:
     """Loss, and accuracy with macro F1 where it is known, by epoch.
 
     Args:
         history: One row an epoch with ``epoch`` and some of ``train_loss``, ``val_loss``, ``val_accuracy``,
             ``val_macro_f1``; other columns are left alone.
+        best_epoch: The epoch whose weights were chosen: it is marked, and the legend says what it reached.
     """
-    figure = Figure(figsize=(9.5, 3.2), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    epochs = [float(row.get("epoch", i + 1)) for i, row in enumerate(history)]
-
-    def draw(axes: Axes, column: str, label: str, colour: str) -> None:
-        if all(column in row for row in history):
-            values = [float(row[column]) for row in history]
+    figure = Figure(figsize=(9.5, 3.4), layout="constrained")
+    epochs = _epochs(history)
+    for axes, curves in zip(figure.subplots(1, 2), (LOSSES, SHARES), strict=True):
+        drawn = [curve for curve in curves if _known(curve, history)]
+        for curve in drawn:
+            values, label = _values(curve, history), curve.label
+            if best_epoch in epochs:
+                label += f" {curve.number.format(values[epochs.index(best_epoch)])}"
             # A single epoch has no line, only its point.
-            style = "o-" if len(values) < 15 else "-"
-            axes.plot(epochs, values, style, color=colour, label=label, markersize=3.5)
-
-    draw(left, "train_loss", "training", MUTED)
-    draw(left, "val_loss", "validation", RIGHT)
-    draw(right, "val_accuracy", "validation accuracy", RIGHT)
-    draw(right, "val_macro_f1", "validation macro F1", WRONG)
-    _clean(left, "epoch", "loss")
-    _clean(right, "epoch", "")
-    right.yaxis.set_major_formatter(PercentFormatter(1))
-    for axes in (left, right):
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+            marker = "o" if len(values) < 15 else ""
+            axes.plot(epochs, values, curve.dashes, marker=marker, color=curve.colour, label=label, markersize=3.5)
+        if drawn and best_epoch in epochs:
+            axes.axvline(best_epoch, color=MUTED, linewidth=1, zorder=0)
+            axes.set_title(f"marked: epoch {best_epoch}, the chosen one", color=MUTED, fontsize=9, loc="right")
+        _clean(axes, "epoch", "loss" if curves is LOSSES else "")
+        axes.set_xlim(epochs[0] - 0.5, epochs[-1] + 0.5)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axes.grid(axis="y", color=RULE, linewidth=0.6)
-        if axes.lines:
+        if drawn:
             axes.legend(frameon=False, labelcolor=MUTED)
+    left, right = figure.axes
+    losses = [value for curve in LOSSES if _known(curve, history) for value in _values(curve, history)]
+    if losses and max(losses) > 20 * min(losses) > 0:  # else one wild epoch would flatten all others
+        left.set_yscale("log")
+        left.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        left.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        left.minorticks_off()
+    right.yaxis.set_major_formatter(PercentFormatter(1))
     return figure
+
+
+def describe_curves(history: Sequence[Mapping[str, Any]], best_epoch: int | None = None) -> str:
+    """What `training_curves` shows, in words for those who cannot see it.
+
+    Example:
+        >>> rows = [{"epoch": 1, "val_accuracy": 0.5}, {"epoch": 2, "val_accuracy": 0.9}]
+        >>> describe_curves(rows, best_epoch=2)
+        'Curves from epoch 1 to 2; epoch 2 was chosen. Validation accuracy: from 50.0% to 90.0%, chosen 90.0%.'
+    """
+    epochs = _epochs(history)
+    words = f"Curves from epoch {epochs[0]} to {epochs[-1]}"
+    words += f"; epoch {best_epoch} was chosen." if best_epoch in epochs else "."
+    for curve in (*LOSSES, *SHARES):
+        if _known(curve, history):
+            values = [curve.number.format(value) for value in _values(curve, history)]
+            chosen = f", chosen {values[epochs.index(best_epoch)]}" if best_epoch in epochs else ""
+            words += f" {curve.label[0].upper()}{curve.label[1:]}: from {values[0]} to {values[-1]}{chosen}."
+    return words
+
+
+def _epochs(history: Sequence[Mapping[str, Any]]) -> list[int]:
+    return [int(row.get("epoch", i + 1)) for i, row in enumerate(history)]
+
+
+def _known(curve: Curve, history: Sequence[Mapping[str, Any]]) -> bool:
+    return all(curve.column in row for row in history)
+
+
+def _values(curve: Curve, history: Sequence[Mapping[str, Any]]) -> list[float]:
+    return [float(row[curve.column]) for row in history]

@@ -46,6 +46,7 @@ class Report:
         notes: What the figures do not say, the most important first.
         settings: How the model came about (configuration, seed, ...): shown, not interpreted.
         history: One row an epoch, for the curves.
+        best_epoch: The epoch whose weights are judged, to be marked there.
         images: Gives the image of a row of ``predictions`` as uint8 3×H×W, or None.
 
     Example:
@@ -70,6 +71,7 @@ class Report:
     notes: tuple[str, ...] = ()
     settings: Mapping[str, Any] | None = None
     history: Sequence[Mapping[str, Any]] | None = None
+    best_epoch: int | None = None
     images: Callable[[int], Tensor | None] | None = None
 
     @classmethod
@@ -83,6 +85,7 @@ class Report:
         notes: Sequence[str] = (),
         settings: Mapping[str, Any] | None = None,
         history: Sequence[Mapping[str, Any]] | None = None,
+        best_epoch: int | None = None,
         images: Callable[[int], Tensor | None] | None = None,
     ) -> Report:
         """Score predictions, whoever made them.
@@ -95,6 +98,7 @@ class Report:
             notes: See `Report`.
             settings: See `Report`.
             history: See `Report`.
+            best_epoch: See `Report`.
             images: See `Report`.
 
         Raises:
@@ -122,6 +126,7 @@ class Report:
             notes=tuple(notes),
             settings=settings,
             history=history or None,
+            best_epoch=best_epoch,
             images=images,
         )
 
@@ -241,7 +246,7 @@ class Report:
             "reliability.png": plots.reliability(self.reliability()),
         }
         if self.history:
-            figures["curves.png"] = plots.training_curves(self.history)
+            figures["curves.png"] = plots.training_curves(self.history, self.best_epoch)
         for name, figure in figures.items():
             _save_png(figure, out / name)
         write_text(out / "metrics.json", json.dumps(self.to_dict(), indent=1, allow_nan=False) + "\n")

@@ -38,6 +38,13 @@ def train_demo(out: str | PathLike[str], *, device: str | None = None, callbacks
     fit = Trainer(create_model("cnn", cells.labels, image_size=48), config, callbacks=callbacks, device=device).fit(
         train, val
     )
-    report = evaluate(fit.model, test, calibrate_on=val, history=fit.history, title="cellnet demo: drawn cells")
+    report = evaluate(
+        fit.model,
+        test,
+        calibrate_on=val,
+        history=fit.history,
+        best_epoch=fit.best_epoch,
+        title="cellnet demo: drawn cells",
+    )
     report.save(out)
     return report

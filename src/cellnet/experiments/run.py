@@ -75,7 +75,7 @@ def train_and_report(
     trainer = Trainer(model, config, out=folder, callbacks=callbacks, device=device)
     fit = trainer.fit(train, val, resume=resume)
     split_hash = write_split(folder / "split.csv", train, val, test)
-    report = evaluate(fit.model, test, calibrate_on=val, history=fit.history)
+    report = evaluate(fit.model, test, calibrate_on=val, history=fit.history, best_epoch=fit.best_epoch)
     report.save(folder / "report")
     shares = ", ".join(f"{len(part)} {part.part}" for part in parts)
     card = WeightsCard(

@@ -10,7 +10,9 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from cellnet.datasets import CellDataset
 from cellnet.errors import ConfigError
+from cellnet.training.config import TrainConfig
 
 
 class Objective(Protocol):
@@ -71,3 +73,19 @@ class Classification:
         logits = model(images).float()
         weights = None if self.class_weights is None else self.class_weights.to(logits.device)
         return F.cross_entropy(logits, targets, weights, label_smoothing=self.label_smoothing)
+
+
+def create_objective(config: TrainConfig, train: CellDataset) -> Classification:
+    """The objective of a config.
+
+    Args:
+        config: Says how far labels are smoothed, and whether classes are weighted.
+        train: The training part, whose class counts give the weights.
+
+    Raises:
+        ConfigError: Classes are to be weighted, and one is absent.
+    """
+    weights = None
+    if config.class_weights == "balanced":
+        weights = balanced_class_weights(train.targets, len(train.labels))
+    return Classification(config.label_smoothing, weights)

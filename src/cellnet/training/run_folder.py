@@ -96,6 +96,14 @@ class RunFolder:
         self._write_run(identity, [*run["sessions"], session])
         return state
 
+    def config(self) -> TrainConfig | None:
+        """The options of the run that the folder holds, or None.
+
+        Raises:
+            CellnetError: They cannot be read.
+        """
+        return TrainConfig.from_toml(self._config) if self._run.exists() else None
+
     def release(self) -> None:
         """Let other processes have the folder."""
         self._lock.release()

@@ -37,8 +37,16 @@ from cellnet.training.loading import (
     training_loader,
 )
 from cellnet.training.lookout import Lookout
+from cellnet.training.memory import (
+    fitting_batch_size,
+    is_out_of_memory,
+    out_of_memory_error,
+    training_pass,
+    with_batch,
+    with_fitting_batch,
+)
 from cellnet.training.normalisation import measure_statistics
-from cellnet.training.objectives import Classification, Objective, balanced_class_weights
+from cellnet.training.objectives import Objective, create_objective
 from cellnet.training.parts import check_parts
 from cellnet.training.processes import create_accelerator, on_main_process, share_buffers
 from cellnet.training.progress import Progress
@@ -129,10 +137,25 @@ class Trainer:
             DataError: An empty part, the wrong part, or one image in both.
             LabelError: The labels of a part are not the model's.
             ConfigError: The folder holds another run or cannot be written, the loss is not finite (the message
-                names the images), or a process that loads images ended.
+                names the images), memory does not suffice (it names the batch that would fit), or a process that
+                loads images ended.
             WeightsError: No checkpoint of the run can be used.
             Interrupted: The run was asked to end; it can be continued.
         """
+        try:
+            return self._fit(train, val, resume)
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+        # Now that the error is forgotten, with all that the failed batch had computed.
+        batch_size = min(self.config.batch_size, len(train))
+        objective = self.objective or create_objective(self.config, train)
+        compute = training_pass(self.model, objective, create_accelerator(self.config, self.device))
+        fits = fitting_batch_size(compute, batch_size)
+        size, accumulation = self.model.preprocess.image_size, self.config.gradient_accumulation
+        raise out_of_memory_error(batch_size, fits, size, accumulation)
+
+    def _fit(self, train: CellDataset, val: CellDataset, resume: bool) -> Fit:
         config, model = self.config, self.model
         check_parts(model, train, val)
         full_size = model.preprocess.image_size
@@ -146,6 +169,14 @@ class Trainer:
             raise DataError(
                 f"{len(train)} images are too few to train on in {processes} processes; each needs at least two, "
                 "for batch normalisation."
+            )
+        objective = self.objective or create_objective(config, train)
+        if config.fit_batch:
+            before = self.folder.config() if self.folder is not None else None
+            self.config = config = (
+                with_fitting_batch(config, model, objective, accelerator)
+                if before is None
+                else with_batch(config, before.batch_size)
             )
         with ExitStack() as stack:
             state = self._claim(stack, accelerator, train, val, resume)
@@ -168,7 +199,6 @@ class Trainer:
             steps = math.ceil(order.batches / config.gradient_accumulation)  # updates of the weights an epoch
             accumulation, classes, device = config.gradient_accumulation, len(model.labels), accelerator.device
 
-            objective = self.objective or self._classification(train)
             learner = Learner(model, config, accelerator, objective, steps, self.teacher)
             stack.callback(learner.close)
             judged = learner.judged
@@ -235,6 +265,9 @@ class Trainer:
                         raise self._not_finite(what, train, order.batch(epoch, batch - ago, culprit))
                     for value in orders.losses:  # not sum(), which rounds otherwise than one by one
                         at.loss_sum += value
+                    if orders.losses:
+                        for callback in callbacks:
+                            callback.on_loss(at.loss_sum / (batch + 1))
                     at.seconds = time.perf_counter() - start
                     if orders.stop:
                         raise interrupt(orders.stop)
@@ -297,12 +330,6 @@ class Trainer:
             return folder.claim(self.config, identity, session, resume)
 
         return on_main_process(claim)
-
-    def _classification(self, train: CellDataset) -> Classification:
-        weights = None
-        if self.config.class_weights == "balanced":
-            weights = balanced_class_weights(train.targets, len(train.labels))
-        return Classification(self.config.label_smoothing, weights)
 
     def _not_finite(self, what: str, train: CellDataset | None = None, indices: Sequence[int] = ()) -> ConfigError:
         where = f" on the images {', '.join(train.files[i] for i in indices)}" if train is not None else ""
