@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cellnet.datasets import CellDataset, read_split, write_split
+from cellnet.datasets import CellDataset, read_split, split_hash, write_split
 from cellnet.errors import DataError, UnknownNameError
 from cellnet.labels import LabelSchema
 
@@ -51,6 +51,7 @@ def test_what_is_written_is_read(cells, written):
 
 
 def test_the_hash_follows_the_split_and_nothing_else(cells, written, tmp_path):
+    assert split_hash(*written[1]) == written[2]
     _, parts, split = written
     assert write_split(tmp_path / "b.csv", *reversed(parts)) == split
     assert write_split(tmp_path / "c.csv", *cells.split((0.4, 0.3, 0.3), seed=2)) != split

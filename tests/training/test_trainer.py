@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -245,3 +246,11 @@ def test_a_class_without_a_training_image_is_named_and_the_others_are_learned(
         pytest.raises(ConfigError, match="needs every class in the training part"),
     ):
         Trainer(net(), TrainConfig(epochs=1, class_weights="balanced"), device="cpu").fit(some, val)
+
+
+def test_facts_of_the_caller_stand_in_run_json(parts: tuple[CellDataset, CellDataset], tmp_path: Path) -> None:
+    facts = {"split_hash": "0123456789abcdef"}
+    Trainer(net(), TrainConfig(epochs=1), out=tmp_path / "run", device="cpu", facts=facts).fit(*parts)
+    run = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert run["sessions"][0]["split_hash"] == "0123456789abcdef"
+    assert "versions" in run["sessions"][0]

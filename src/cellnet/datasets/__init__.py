@@ -22,7 +22,7 @@ from cellnet.datasets.public import PublicDataset
 from cellnet.datasets.raabin import Raabin
 from cellnet.datasets.samples import samples
 from cellnet.datasets.segmentation_wbc import WBCCellaVision, WBCJiangxi
-from cellnet.datasets.split_files import read_split, write_split
+from cellnet.datasets.split_files import read_split, split_hash, write_split
 from cellnet.datasets.synthetic import SyntheticCells
 from cellnet.datasets.wbcatt import WBCAtt
 from cellnet.errors import ConfigError
@@ -52,6 +52,7 @@ __all__ = [
     "pack",
     "read_split",
     "samples",
+    "split_hash",
     "write_split",
 ]
 

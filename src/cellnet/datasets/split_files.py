@@ -6,6 +6,7 @@ import csv
 import hashlib
 import os
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path, PurePath
 from typing import TypeVar
 
@@ -50,21 +51,28 @@ def write_split(path: str | os.PathLike[str], *parts: CellDataset) -> str:
         >>> len(written), train, test
         (16, PBC(24 images, 8 classes, part 'train'), PBC(16 images, 8 classes, part 'test'))
     """
-    named = [part.part for part in parts]
-    if None in named or len(set(named)) < len(named):
-        raise DataError(f"Each part needs a name of its own, not {named}; use what .split() or .folds() returned.")
-    rows: list[Row] = []
-    for part in parts:
-        if not len(part):
-            raise DataError(f"The part {part.part!r} is empty; give it images or leave it out.")
-        for file, target, digest in zip(part.files, part.targets, part.content_hashes(), strict=True):
-            rows.append((_tail(file), part.labels.names[target], str(part.part), digest))
+    rows = _rows(parts)
     split = _hash(rows)
     with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(COLUMNS)
         writer.writerows((*row, split) for row in rows)
     return split
+
+
+def split_hash(*parts: CellDataset) -> str:
+    """The hash that `write_split` writes: which image, with which label, is in which part.
+
+    Args:
+        parts: Data sets, each with another ``part``.
+
+    Returns:
+        Sixteen hexadecimal digits, the same for the same split on every machine.
+
+    Raises:
+        DataError: A part without name, two of one name, or an empty one.
+    """
+    return _hash(_rows(parts))
 
 
 def read_split(path: str | os.PathLike[str], dataset: Dataset) -> tuple[Dataset, ...]:
@@ -101,6 +109,19 @@ def read_split(path: str | os.PathLike[str], dataset: Dataset) -> tuple[Dataset,
             raise DataError(f"{file} is {label!r} in {path} and {name!r} in the data set; give the same labels.")
         chosen[part].append(index)
     return tuple(dataset.subset(np.array(rows), part) for part, rows in chosen.items() if rows)
+
+
+def _rows(parts: Sequence[CellDataset]) -> list[Row]:
+    named = [part.part for part in parts]
+    if None in named or len(set(named)) < len(named):
+        raise DataError(f"Each part needs a name of its own, not {named}; use what .split() or .folds() returned.")
+    rows: list[Row] = []
+    for part in parts:
+        if not len(part):
+            raise DataError(f"The part {part.part!r} is empty; give it images or leave it out.")
+        for file, target, digest in zip(part.files, part.targets, part.content_hashes(), strict=True):
+            rows.append((_tail(file), part.labels.names[target], str(part.part), digest))
+    return rows
 
 
 def _read(path: Path) -> list[Row]:

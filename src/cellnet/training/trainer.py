@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from os import PathLike
@@ -85,6 +85,7 @@ class Trainer:
             which shares. It must not have seen the images that the new model will be tested on.
         callbacks: Things that watch, e.g. `ProgressBar`.
         device: ``"cpu"``, or None for the best device there is.
+        facts: What ``run.json`` shall say of the run besides, in JSON types, e.g. the hash of its split.
 
     Example:
         >>> import cellnet
@@ -106,6 +107,7 @@ class Trainer:
         distill: CellClassifier | None = None,
         callbacks: Sequence[Callback] = (),
         device: str | None = None,
+        facts: Mapping[str, Any] | None = None,
     ) -> None:
         self.model = model
         self.config = config or TrainConfig()
@@ -116,6 +118,7 @@ class Trainer:
             self.teacher = Teacher(distill, self.config.distill_weight, self.config.distill_temperature)
         self.callbacks = [*callbacks, *([HistoryCSV(self.folder.history)] if self.folder else [])]
         self.device = device
+        self.facts = dict(facts or {})
 
     def fit(self, train: CellDataset, val: CellDataset, *, resume: bool = False) -> Fit:
         """Train on one part, choose the best epoch on another.
@@ -327,7 +330,7 @@ class Trainer:
             if self.teacher is not None:
                 identity["teacher"] = self.teacher.hash
             session = run_session(train, val, self.config.seed, accelerator.device)
-            return folder.claim(self.config, identity, session, resume)
+            return folder.claim(self.config, identity, session | self.facts, resume)
 
         return on_main_process(claim)
 
