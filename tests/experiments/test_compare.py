@@ -189,3 +189,21 @@ def test_names_become_folders(cells: CellDataset, make_model: MakeModel, tmp_pat
     trial = Trial(make_model, CONFIG, varied={"model": "timm:a/b", "lr": 0.001})
     compare_trials(lambda seed: cells.split(FRACTIONS, seed), [trial], tmp_path, device="cpu")
     assert (tmp_path / "model=timm_a_b,lr=0.001" / "done.json").is_file()
+
+
+def test_the_effect_of_a_change_is_measured_seed_by_seed(optimizers: tuple[Comparison, Path]) -> None:
+    result, out = optimizers
+    (one,) = result.effects
+    adam, sgd = (np.mean([right(run) for run in result.runs[i : i + 2]]) for i in (0, 2))
+    assert (one.recipe, one.seeds, one.accuracy) == ("optimizer=sgd", 2, pytest.approx(sgd))
+    assert one.difference.value == pytest.approx(sgd - adam)
+    assert one.lowest <= one.difference.value <= one.highest
+    (row,) = rows_of(out / "effects.csv")
+    assert float(row["difference"]) == pytest.approx(sgd - adam)
+    assert f"optimizer=sgd: {100 * (sgd - adam):+.2f} points" in str(result)
+    assert "accuracy beside optimizer=adam" in str(result)
+
+
+def test_other_splits_of_one_recipe_are_no_effect(shuffled: tuple[Comparison, Path]) -> None:
+    assert shuffled[0].effects == []
+    assert not (shuffled[1] / "effects.csv").exists()

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import cellnet
-from cellnet.datasets import read_split
+from cellnet.datasets import CellDataset, read_split
 from cellnet.errors import DataError
 from cellnet.experiments import RunResult, train_and_report
-from cellnet.models import create_model
+from cellnet.models import CellClassifier, create_model
 
 
 @pytest.fixture(scope="module")
@@ -68,3 +69,30 @@ def test_the_split_file_holds_every_image_once(result: RunResult) -> None:
     cells = cellnet.load_dataset("synthetic", per_class=8, image_size=32)
     parts = read_split(result.checkpoint.parent / "split.csv", cells)
     assert [part.files for part in parts] == [part.files for part in cells.split((0.5, 0.25, 0.25))]
+
+
+def test_run_json_names_split_and_command(result: RunResult) -> None:
+    session = json.loads((result.checkpoint.parent / "run.json").read_text())["sessions"][0]
+    with (result.checkpoint.parent / "split.csv").open(newline="") as file:
+        assert {row["split"] for row in csv.DictReader(file)} == {session["split_hash"]}
+    assert (session["split"], session["command"]) == ("split seed 0", "cellnet train")
+
+
+def test_a_teacher_must_not_have_seen_test_images(result: RunResult, tmp_path: Path) -> None:
+    cells = cellnet.load_dataset("synthetic", per_class=8, image_size=32)
+    parts, others = (cells.split((0.5, 0.25, 0.25), seed) for seed in (0, 1))
+    teacher = cellnet.load_pretrained(str(result.checkpoint))
+    config = cellnet.TrainConfig(epochs=1, batch_size=8)
+
+    def train(parts: tuple[CellDataset, ...], teacher: CellClassifier, folder: str) -> RunResult:
+        student = create_model("cnn", cells.labels, image_size=32)
+        return train_and_report(parts, student, config, tmp_path / folder, distill=teacher, device="cpu")
+
+    assert train(parts, teacher, "same").fit.best_epoch == 1
+    with pytest.raises(DataError, match=r"trained on other images of 'synthetic' than this training part.*same split"):
+        train(others, teacher, "other")
+    teacher.weights_card = replace(teacher.weights_card, training_data="another set")  # type: ignore[type-var]
+    assert train(others, teacher, "elsewhere").fit.best_epoch == 1
+    teacher.weights_card = None
+    with pytest.raises(DataError, match="trained on unknown images: it has no card"):
+        train(parts, teacher, "unknown")

@@ -9,8 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from cellnet.cli import options
-from cellnet.cli.console import log, print_json
-from cellnet.cli.inputs import open_dataset, parse_settings
+from cellnet.cli.console import log, print_json, say
+from cellnet.cli.inputs import load_teacher, open_dataset, parse_settings
 from cellnet.cli.recipe import Recipe, Split, SplitSeed, this_command, with_recipe
 from cellnet.errors import ConfigError
 
@@ -37,6 +37,7 @@ def compare(
     split: Split = None,
     split_seed: SplitSeed = None,
     recipe: Recipe,
+    distill: options.Distill = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue what stands in --out.")] = False,
     device: options.Device = None,
     json: options.Json = False,
@@ -80,12 +81,13 @@ def compare(
         callbacks=[ProgressBar(log)],
         announce=log.print,
         command=this_command(),
+        distill=load_teacher(distill),
     )
     if json:
         print_json({"out": str(out), **result.to_dict()})
         return
-    print(result)
-    print(f"\nRuns: {out / 'compare.csv'}")
+    say(result)
+    say(f"\nRuns: {out / 'compare.csv'}")
 
 
 def parse_choices(words: list[str]) -> dict[str, list[Any]]:

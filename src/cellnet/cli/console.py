@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import Any
 
 from rich.console import Console
 
-log = Console(stderr=True, highlight=False)
+SPEAKS = os.environ.get("RANK", "0") == "0"
+"""Whether this is the only process, or the first of those that a launcher started: the others say nothing."""
+
+log = Console(stderr=True, highlight=False, quiet=not SPEAKS)
 """For progress, notes and errors."""
+
+
+def say(*words: object) -> None:
+    """Write a result for people to standard output."""
+    if SPEAKS:
+        print(*words)
 
 
 def print_json(result: dict[str, Any]) -> None:
     """Write a machine-readable result, the only thing on standard output."""
-    print(json.dumps(result, indent=2, allow_nan=False))
+    say(json.dumps(result, indent=2, allow_nan=False))

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from cellnet.cli import options
-from cellnet.cli.console import log, print_json
+from cellnet.cli.console import log, print_json, say
 from cellnet.cli.inputs import open_dataset
 from cellnet.cli.recipe import Recipe, this_command, with_recipe
 
@@ -56,5 +56,5 @@ def cross_validate(
     if json:
         print_json({"out": str(out), **result.to_dict()})
         return
-    print(result)
-    print(f"\nFolds: {out / 'folds.csv'}\nReport: {out / 'report' / 'report.html'}")
+    say(result)
+    say(f"\nFolds: {out / 'folds.csv'}\nReport: {out / 'report' / 'report.html'}")

@@ -10,6 +10,7 @@ from cellnet.registry import check_name
 
 if TYPE_CHECKING:
     from cellnet.datasets import CellDataset
+    from cellnet.models import CellClassifier
 
 
 def open_dataset(name: str, root: Path | None, exclude: str | None) -> CellDataset:
@@ -74,3 +75,10 @@ def parse_settings(settings: list[str]) -> dict[str, Any]:
         except tomllib.TOMLDecodeError:
             values[key] = text
     return values
+
+
+def load_teacher(name: str | None) -> CellClassifier | None:
+    """The model of ``--distill``."""
+    from cellnet.hub import load_pretrained
+
+    return None if name is None else load_pretrained(name)

@@ -21,3 +21,7 @@ Device = Annotated[str | None, typer.Option("--device", help="`cpu`, `cuda` …;
 BatchSize = Annotated[int, typer.Option("--batch-size", min=1, help="Images computed at once.")]
 Json = Annotated[bool, typer.Option("--json", help="Machine-readable result on standard output.")]
 Pretrained = Annotated[str, typer.Option("--model", help="Name of shipped weights, or a checkpoint folder.")]
+Distill = Annotated[
+    str | None,
+    typer.Option("--distill", help="Learn from this trained model too: a name, or a checkpoint folder."),
+]

@@ -62,10 +62,6 @@ class Recipe:
     lr: Annotated[float | None, typer.Option("--lr", help="Peak learning rate.")] = None
     optimizer: Annotated[str | None, typer.Option("--optimizer", help="adam, adamw, rmsprop or sgd.")] = None
     seed: Annotated[int | None, typer.Option("--seed", help="Seed of the training.")] = None
-    distill: Annotated[
-        str | None,
-        typer.Option("--distill", help="Learn from this trained model too: a name, or a checkpoint folder."),
-    ] = None
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Any other training option, e.g. ema=0.999; repeatable."),
@@ -134,13 +130,6 @@ class Recipe:
         pretrained = self._protocol.for_model(name or self.model)[1].get("pretrained", False)
         hub = pretrained if self.pretrained is None else self.pretrained
         return "the Hub's ImageNet weights" if hub else ""
-
-    @cached_property
-    def teacher(self) -> CellClassifier | None:
-        """The model of ``--distill``."""
-        from cellnet.hub import load_pretrained
-
-        return None if self.distill is None else load_pretrained(self.distill)
 
     def seed_of_split(self, given: int | None) -> int:
         """The seed that ``--split-seed`` gives, or the protocol."""

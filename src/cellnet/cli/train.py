@@ -9,8 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from cellnet.cli import options
-from cellnet.cli.console import log, print_json
-from cellnet.cli.inputs import open_dataset
+from cellnet.cli.console import log, print_json, say
+from cellnet.cli.inputs import load_teacher, open_dataset
 from cellnet.cli.recipe import Recipe, Split, SplitSeed, this_command, with_recipe
 from cellnet.errors import ConfigError
 from cellnet.registry import check_name
@@ -26,6 +26,7 @@ def train(
     split: Split = None,
     split_seed: SplitSeed = None,
     recipe: Recipe,
+    distill: options.Distill = None,
     stages: Annotated[
         str,
         typer.Option("--stages", help="one; or two: the networks of hybrid (or a+b) alone, then fused and frozen."),
@@ -49,6 +50,8 @@ def train(
     check_name("number of stages", stages, ["one", "two"])
     if tensorboard and stages == "two":
         raise ConfigError("--tensorboard draws the curves of one training; leave it out with --stages two.")
+    if distill is not None and stages == "two":
+        raise ConfigError("--distill teaches one network; leave it out with --stages two.")
     callbacks = [ProgressBar(log), *([TensorBoard(out / "tensorboard")] if tensorboard else [])]
     config = recipe.train_config()
     images = open_dataset(dataset, root, exclude)
@@ -82,9 +85,9 @@ def train(
         net = recipe.create(images.labels)
         if net.backbone.weights_report is not None:
             log.print(str(net.backbone.weights_report))
-        result = train_and_report(parts, net, config, out, name=recipe.model, **shared)
+        result = train_and_report(parts, net, config, out, name=recipe.model, distill=load_teacher(distill), **shared)
     if json:
         print_json({"out": str(out), "checkpoint": str(result.checkpoint), **result.report.to_dict()})
         return
-    print(result.report)
-    print(f"\nReport: {result.checkpoint.parent / 'report' / 'report.html'}\nModel:  {result.checkpoint}")
+    say(result.report)
+    say(f"\nReport: {result.checkpoint.parent / 'report' / 'report.html'}\nModel:  {result.checkpoint}")

@@ -11,7 +11,9 @@ from cellnet.errors import ConfigError
 from cellnet.experiments.comparison import Comparison
 from cellnet.experiments.study import Announce, MakeModel, StudyFolder
 from cellnet.experiments.trials import Trial, vary
+from cellnet.models import CellClassifier
 from cellnet.training import Callback, TrainConfig
+from cellnet.training.processes import on_main_process
 
 
 def compare_trials(
@@ -25,6 +27,7 @@ def compare_trials(
     callbacks: Sequence[Callback] = (),
     announce: Announce | None = None,
     command: str = "",
+    distill: CellClassifier | None = None,
 ) -> Comparison:
     """Train each trial and judge it on the test part of its split.
 
@@ -42,6 +45,7 @@ def compare_trials(
         callbacks: Things that watch the trainings.
         announce: Told in words which training begins, or was done before.
         command: The command that started this, for the cards.
+        distill: A trained model that all learn from as well, see `train_and_report`.
 
     Raises:
         ConfigError: Two trials of one name, or ``out`` holds something else, or was made with other images,
@@ -66,11 +70,12 @@ def compare_trials(
             callbacks=callbacks,
             command=command,
             starting_weights=trial.starting_weights,
+            distill=distill,
         )
         for name, trial in zip(names, trials, strict=True)
     ]
     result = Comparison(list(trials), runs)
-    result.save(out)
+    on_main_process(lambda: result.save(out))
     return result
 
 

@@ -14,11 +14,15 @@ from numpy.typing import NDArray
 
 from cellnet.evaluation import Estimate
 from cellnet.evaluation.paired import holm, mcnemar
+from cellnet.experiments.effects import Effect, effect
 from cellnet.experiments.spread import MEAN_METHOD, Spread, spread
 from cellnet.experiments.study import FIGURES, StudyRun, write_rows
 from cellnet.experiments.tables import figure_table
 from cellnet.experiments.trials import Trial
 from cellnet.files import write_text
+
+MOST_PAIRS = 12
+"""More of them are not printed, but only written."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,22 @@ class Comparison:
         return spread([run.figures[figure] for run in runs], test_per_train)
 
     @property
+    def effects(self) -> list[Effect]:
+        """What each recipe does beside the first one, over the seeds and splits that both have; see `effect`."""
+        right: dict[str, dict[tuple[int, int], NDArray[np.bool_]]] = {}
+        for trial, run in zip(self.trials, self.runs, strict=True):
+            right.setdefault(trial.recipe, {})[trial.split_seed, trial.config.seed] = _right(run)
+        base = right.pop(self.trials[0].recipe)
+        found = []
+        for recipe, answers in right.items():
+            for split in dict.fromkeys(split for split, _ in base):
+                shared = [key for key in answers if key in base and key[0] == split]
+                if shared:  # only answers on one test part can be compared image by image
+                    name = recipe if len({split for split, _ in base}) == 1 else f"{recipe},split_seed={split}"
+                    found.append(effect(name, [answers[key] for key in shared], [base[key] for key in shared]))
+        return found
+
+    @property
     def pairs(self) -> list[Pair]:
         """Every two recipes at the same seed and on the same test images; where there is one recipe, its seeds."""
         one_recipe = len({trial.recipe for trial in self.trials}) == 1
@@ -111,12 +131,17 @@ class Comparison:
                     f"standard deviation {accuracy.deviation},\n"
                     f"  lowest {accuracy.lowest}, highest {accuracy.highest}"
                 )
+        if self.effects:
+            beside = self.trials[0].recipe or "the recipe as it is"
+            blocks.append("\n".join([f"accuracy beside {beside}", *map(_effect_line, self.effects)]))
         tests = [
             f"  {pair.first} − {pair.second}: {100 * pair.difference:+.2f} points, {pair.only_first} against "
             f"{pair.only_second} images, p = {pair.p_holm:.2g}"
             for pair in self.pairs
         ]
         if tests:
+            if len(tests) > MOST_PAIRS:
+                tests = [f"  {len(tests)} pairs: see pairs.csv"]
             blocks.append("\n".join(["McNemar's exact test on the same images, p by Holm's correction", *tests]))
         return "\n\n".join(blocks)
 
@@ -129,11 +154,12 @@ class Comparison:
                 for recipe, figures in self.spread.items()
             },
             "intervals_of_means": MEAN_METHOD,
+            "effects": [asdict(one) for one in self.effects],
             "pairs": [asdict(pair) for pair in self.pairs],
         }
 
     def save(self, folder: str | PathLike[str]) -> Path:
-        """Write compare.csv (a row a run), spread.csv, pairs.csv where there are pairs, and compare.json.
+        """Write compare.csv (a row a run), spread.csv and compare.json; pairs.csv and effects.csv where there are any.
 
         Returns:
             The path of compare.csv.
@@ -152,6 +178,8 @@ class Comparison:
         )
         if self.pairs:
             write_rows(out / "pairs.csv", [asdict(pair) for pair in self.pairs])
+        if self.effects:
+            write_rows(out / "effects.csv", [_effect_row(one) for one in self.effects])
         write_text(out / "compare.json", json.dumps(self.to_dict(), indent=1, allow_nan=False) + "\n")
         return write_rows(out / "compare.csv", self.rows)
 
@@ -160,6 +188,22 @@ def _right(run: StudyRun) -> NDArray[np.bool_]:
     predictions = run.predictions
     called = predictions.probabilities.argmax(1)
     return np.asarray(predictions.readable & (called == predictions.targets))
+
+
+def _effect_line(one: Effect) -> str:
+    value, low, high, lowest, highest = (
+        f"{100 * share:+.2f}" for share in (*asdict(one.difference).values(), one.lowest, one.highest)
+    )
+    seeds = f", single seeds {lowest} to {highest}" if one.seeds > 1 else ""
+    return f"  {one.recipe or 'the recipe as it is'}: {value} points [{low} to {high}]{seeds}"
+
+
+def _effect_row(one: Effect) -> dict[str, Any]:
+    """An effect as one flat row."""
+    row = asdict(one)
+    difference = row.pop("difference")
+    ends = {f"difference_{end}": difference[end] for end in ("low", "high")}
+    return {**row, "difference": difference["value"], **ends}
 
 
 def _flat(one: Spread) -> dict[str, float]:

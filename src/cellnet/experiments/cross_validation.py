@@ -21,6 +21,7 @@ from cellnet.experiments.tables import figure_table
 from cellnet.files import atomic_path, write_text
 from cellnet.inference import Predictions
 from cellnet.training import Callback, TrainConfig
+from cellnet.training.processes import on_main_process
 
 ONE_REPETITION = (
     "The pooled figures are those of the first repetition, in which each image is judged once; the means are "
@@ -178,7 +179,7 @@ def cross_validate(
     test_per_train = sum(run.n for run in folds) / sum(run.n_train for run in folds)
     means = {name: corrected_mean([run.figures[name].value for run in folds], test_per_train) for name in FIGURES}
     result = CrossValidation(folds, k, means, _pooled_report(dataset, folds[:k], pairs[:k], repeats, config))
-    result.save(out)
+    on_main_process(lambda: result.save(out))
     return result
 
 

@@ -8,11 +8,12 @@ from os import PathLike
 from pathlib import Path
 
 from cellnet.cards import WeightsCard
-from cellnet.datasets import CellDataset, write_split
+from cellnet.datasets import CellDataset, split_hash, write_split
 from cellnet.errors import DataError
 from cellnet.evaluation import Report, evaluate
 from cellnet.models import CellClassifier
 from cellnet.training import Callback, Fit, TrainConfig, Trainer
+from cellnet.training.processes import on_main_process
 
 
 @dataclass(frozen=True)
@@ -43,10 +44,12 @@ def train_and_report(
     callbacks: Sequence[Callback] = (),
     command: str = "",
     starting_weights: str = "",
+    distill: CellClassifier | None = None,
 ) -> RunResult:
     """Train on the first of three parts, choose the best epoch on the second, and judge it on the third.
 
-    The temperature and the thresholds of abstention are fitted on the validation part.
+    The temperature and the thresholds of abstention are fitted on the validation part. Where several processes train
+    the model together, each judges it, and the first one writes.
 
     Args:
         parts: Training, validation and test part.
@@ -60,9 +63,10 @@ def train_and_report(
         callbacks: Things that watch the training.
         command: The command that started this, for the card.
         starting_weights: Where the model's weights started from, for the card.
+        distill: A trained model to learn from as well, see `Trainer`.
 
     Raises:
-        DataError: Not three parts.
+        DataError: Not three parts, or a teacher that may have been trained on images of the test part.
         CellnetError: As `Trainer.fit` and `evaluate`.
     """
     folder = Path(out)
@@ -72,22 +76,54 @@ def train_and_report(
             "divide by three shares, such as 0.7,0.1,0.2."
         )
     train, val, test = parts
-    trainer = Trainer(model, config, out=folder, callbacks=callbacks, device=device)
+    if distill is not None:
+        check_teacher(distill, train)
+    split_digest = split_hash(train, val, test)
+    trainer = Trainer(
+        model,
+        config,
+        out=folder,
+        distill=distill,
+        callbacks=callbacks,
+        device=device,
+        facts={"split": split, "split_hash": split_digest, "command": command},
+    )
     fit = trainer.fit(train, val, resume=resume)
-    split_hash = write_split(folder / "split.csv", train, val, test)
     report = evaluate(fit.model, test, calibrate_on=val, history=fit.history, best_epoch=fit.best_epoch)
-    report.save(folder / "report")
     shares = ", ".join(f"{len(part)} {part.part}" for part in parts)
     card = WeightsCard(
         name=name,
         training_data=train.card.name if train.card else train.labels.name,
         training_data_hash=train.fingerprint(),
-        split=f"{split or 'given parts'}: {shares}; split {split_hash}",
+        split=f"{split or 'given parts'}: {shares}; split {split_digest}",
         starting_weights=starting_weights or "none (random initialisation)",
         command=command,
         metrics={k: m for k, m in report.to_dict()["metrics"].items() if m["value"] is not None},
         num_test_images=len(test),
         limits=train.card.known_defects if train.card else (),
     )
-    checkpoint = fit.model.save(folder / "model", card=card, overwrite=True)
-    return RunResult(fit, report, checkpoint)
+
+    def write() -> Path:
+        write_split(folder / "split.csv", train, val, test)
+        report.save(folder / "report")
+        return fit.model.save(folder / "model", card=card, overwrite=True)
+
+    return RunResult(fit, report, on_main_process(write))
+
+
+def check_teacher(teacher: CellClassifier, train: CellDataset) -> None:
+    """Refuse a teacher that may have seen test images: it would tell them to its student.
+
+    Safe are a teacher of the same training part, and one of another data set.
+
+    Raises:
+        DataError: It learned on other images of the same data set, or nobody knows on which.
+    """
+    card = teacher.weights_card
+    name = train.card.name if train.card else train.labels.name
+    if card is None or (card.training_data == name and card.training_data_hash != train.fingerprint()):
+        on = "unknown images: it has no card" if card is None else f"other images of {name!r} than this training part"
+        raise DataError(
+            f"The teacher was trained on {on}. Test images may be among them, which it would tell its student; train "
+            "a teacher on the same split (the same --split and --split-seed) and give its checkpoint folder."
+        )

@@ -21,6 +21,8 @@ from cellnet.inference import Predictions
 from cellnet.labels import LabelSchema
 from cellnet.models import CellClassifier
 from cellnet.training import Callback, TrainConfig
+from cellnet.training.distillation import weights_hash
+from cellnet.training.processes import on_main_process
 
 MakeModel = Callable[[], CellClassifier]
 """Makes a new model; torch's generator is seeded with the config's seed before, for the initial weights."""
@@ -89,6 +91,9 @@ class StudyFolder:
     ) -> None:
         self.path = Path(path)
         self.announce = announce or (lambda words: None)
+        on_main_process(lambda: self._claim(identity, resume))
+
+    def _claim(self, identity: Mapping[str, Any], resume: bool) -> None:
         statement = self.path / "study.json"
         if self.path.exists() and not self.path.is_dir():
             raise ConfigError(f"{self.path} is a file; name a folder for the study.")
@@ -116,6 +121,7 @@ class StudyFolder:
         callbacks: Sequence[Callback] = (),
         command: str = "",
         starting_weights: str = "",
+        distill: CellClassifier | None = None,
     ) -> StudyRun:
         """Train and judge one model, or read what its folder has if that was done before.
 
@@ -131,6 +137,7 @@ class StudyFolder:
             callbacks: See `train_and_report`.
             command: See `train_and_report`.
             starting_weights: See `train_and_report`.
+            distill: See `train_and_report`.
 
         Raises:
             ConfigError: It was done with another model, other images or other options.
@@ -142,12 +149,19 @@ class StudyFolder:
             **model.architecture,
             "labels": model.labels.hash,  # in place of all their words
             "starting_weights": starting_weights,
+            "teacher": None if distill is None else weights_hash(distill),
             **{str(part.part): part.fingerprint() for part in parts},
         }
         done = folder / "done.json"
-        if done.is_file():
+
+        def done_before() -> bool:
+            if not done.is_file():
+                return False
             before = json.loads(done.read_text(encoding="utf-8"))
             check_same(folder, before["identity"], identity, TrainConfig.from_dict(before["config"]).difference(config))
+            return True
+
+        if on_main_process(done_before):
             self.announce(f"{name}: done before")
         else:
             self.announce(f"{name}: {len(parts[0]):,} images to train on, {len(parts[-1]):,} to judge on")
@@ -163,6 +177,7 @@ class StudyFolder:
                 callbacks=callbacks,
                 command=command,
                 starting_weights=starting_weights,
+                distill=distill,
             )
             facts = {
                 "identity": identity,
@@ -172,8 +187,8 @@ class StudyFolder:
                 "seconds": sum(row["seconds"] for row in result.fit.history),
             }
             # Last: only what is whole counts as done.
-            write_text(done, json.dumps(facts, indent=2) + "\n")
-        return read_run(folder, model.labels)
+            on_main_process(lambda: write_text(done, json.dumps(facts, indent=2) + "\n"))
+        return on_main_process(lambda: read_run(folder, model.labels))
 
 
 def read_run(folder: Path, labels: LabelSchema) -> StudyRun:

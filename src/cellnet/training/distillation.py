@@ -69,11 +69,11 @@ class Teacher:
         logits = self.model(shrink(images, self.model.preprocess.image_size)).float()
         return torch.lerp(targets, (logits / self.temperature).softmax(1), self.weight)
 
-    @property
-    def hash(self) -> str:
-        """A short hash of the teacher's weights: another one would give another student."""
-        digest = hashlib.sha256()
-        for name, tensor in sorted(self.model.state_dict().items()):
-            digest.update(name.encode())
-            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-        return digest.hexdigest()[:16]
+
+def weights_hash(model: CellClassifier) -> str:
+    """A short hash of a model's weights, sixteen hexadecimal digits."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]

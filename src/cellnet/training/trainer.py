@@ -23,7 +23,7 @@ from cellnet.images import Preprocess
 from cellnet.models import CellClassifier
 from cellnet.training.callbacks import Callback, HistoryCSV, Row
 from cellnet.training.config import MONITORS, TrainConfig
-from cellnet.training.distillation import Teacher
+from cellnet.training.distillation import Teacher, weights_hash
 from cellnet.training.interrupts import Interrupted, deferred_signals
 from cellnet.training.learner import Learner
 from cellnet.training.loading import (
@@ -327,8 +327,7 @@ class Trainer:
 
         def claim() -> dict[str, Any] | None:
             identity = run_identity(self.model, train, val, accelerator)
-            if self.teacher is not None:
-                identity["teacher"] = self.teacher.hash
+            identity["teacher"] = None if self.teacher is None else weights_hash(self.teacher.model)
             session = run_session(train, val, self.config.seed, accelerator.device)
             return folder.claim(self.config, identity, session | self.facts, resume)
 
