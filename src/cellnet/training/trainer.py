@@ -12,30 +12,19 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from cellnet.augment import create_augmentation
 from cellnet.datasets import CellDataset
 from cellnet.errors import ConfigError, DataError
-from cellnet.images import Preprocess
 from cellnet.models import CellClassifier
 from cellnet.training.callbacks import Callback, HistoryCSV, Row
 from cellnet.training.config import MONITORS, TrainConfig
+from cellnet.training.data import TrainingData
 from cellnet.training.distillation import Teacher, weights_hash
 from cellnet.training.interrupts import Interrupted, deferred_signals
 from cellnet.training.learner import Learner
-from cellnet.training.loading import (
-    TrainingOrder,
-    TrainingView,
-    close,
-    derive_seed,
-    loading_errors,
-    scoring_loader,
-    seed_generators,
-    training_loader,
-)
+from cellnet.training.loading import derive_seed, loading_errors, seed_generators
 from cellnet.training.lookout import Lookout
 from cellnet.training.memory import (
     fitting_batch_size,
@@ -183,22 +172,9 @@ class Trainer:
             )
         with ExitStack() as stack:
             state = self._claim(stack, accelerator, train, val, resume)
-            part = val.subset(np.arange(process, len(val), processes))  # what this process validates
-            preprocess: Preprocess | None = model.preprocess
-            if config.preload:
-                train, part = train.preload(model.preprocess), part.preload(model.preprocess)
-                preprocess = None
-            augmentation = None if config.augmentation == "none" else create_augmentation(config.augmentation)
-            view = TrainingView(train, preprocess, augmentation, config.seed)
-            order = TrainingOrder(len(train), config.seed, config.batch_size, process, processes)
-            loader = training_loader(view, order, config.workers)
-            val_loader = scoring_loader(TrainingView(part, preprocess), config.batch_size, config.workers)
-            # Images as they are, the same ones in all epochs and processes.
-            batches = range(min(config.norm_batches, order.batches))
-            sample = train.subset([row for batch in batches for row in order.batch(0, batch, 0)])
-            norm_loader = scoring_loader(TrainingView(sample, preprocess), order.batch_size, config.workers)
-            for each in (loader, val_loader, norm_loader):
-                stack.callback(close, each)
+            data = TrainingData(train, val, model.preprocess, config, process, processes)
+            stack.callback(data.close)
+            order = data.order
             steps = math.ceil(order.batches / config.gradient_accumulation)  # updates of the weights an epoch
             accumulation, classes, device = config.gradient_accumulation, len(model.labels), accelerator.device
 
@@ -242,11 +218,9 @@ class Trainer:
                 start = time.perf_counter() - at.seconds
                 learner.train(freeze=epoch < config.freeze_epochs if config.freeze_epochs else None)
                 size = image_size_at(epoch, config.epochs, config.start_size or full_size, full_size)
-                view.set_epoch(epoch)
-                order.start(epoch, batch=at.step * accumulation)
                 lookout.start()
 
-                for batch, (images, targets) in enumerate(loader, start=at.step * accumulation):
+                for batch, (images, targets) in data.epoch(epoch, first=at.step * accumulation):
                     # Dropout and mixing draw from the global generators. Seeded for each batch, these need no place
                     # in the checkpoint.
                     seed_generators(derive_seed(config.seed, "batch", epoch, batch, process), device)
@@ -279,11 +253,11 @@ class Trainer:
 
                 if config.norm_batches:
                     seed_generators(derive_seed(config.seed, "norm", epoch), device)
-                    measure_statistics(judged, (batch.to(device) for batch, _ in norm_loader))
+                    measure_statistics(judged, data.plain(device))
                 share_buffers(judged, accelerator)
                 logits = all_logits(
                     judged,
-                    val_loader,
+                    data.val_loader,
                     accelerator,
                     (len(val), classes),
                     # Several processes must agree, which they do at their next step.

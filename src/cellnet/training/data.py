@@ -1,0 +1,71 @@
+"""The three streams of images of a run: what is learned, what is judged, and what statistics are measured on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cellnet.augment import create_augmentation
+from cellnet.datasets import CellDataset
+from cellnet.images import Preprocess
+from cellnet.training.config import TrainConfig
+from cellnet.training.loading import TrainingOrder, TrainingView, close, scoring_loader, training_loader
+
+
+class TrainingData:
+    """The parts of a run as batches, for one of its processes.
+
+    Args:
+        train: Training part.
+        val: Validation part; process p of P scores every P-th image from its number on.
+        preprocess: The model's own.
+        config: Options of the run.
+        process: Which process this is, from 0.
+        processes: How many train together.
+
+    Attributes:
+        order: Which image is learned when.
+        val_loader: The images that this process scores.
+    """
+
+    def __init__(
+        self,
+        train: CellDataset,
+        val: CellDataset,
+        preprocess: Preprocess,
+        config: TrainConfig,
+        process: int,
+        processes: int,
+    ) -> None:
+        part = val.subset(np.arange(process, len(val), processes))
+        remaining: Preprocess | None = preprocess
+        if config.preload:
+            train, part = train.preload(preprocess), part.preload(preprocess)
+            remaining = None
+        augmentation = None if config.augmentation == "none" else create_augmentation(config.augmentation)
+        self.order = TrainingOrder(len(train), config.seed, config.batch_size, process, processes)
+        self._view = TrainingView(train, remaining, augmentation, config.seed)
+        self._loader = training_loader(self._view, self.order, config.workers)
+        self.val_loader = scoring_loader(TrainingView(part, remaining), config.batch_size, config.workers)
+        # Images as they are, the same ones in all epochs and processes.
+        batches = range(min(config.norm_batches, self.order.batches))
+        sample = train.subset([row for batch in batches for row in self.order.batch(0, batch, 0)])
+        self._norm_loader = scoring_loader(TrainingView(sample, remaining), self.order.batch_size, config.workers)
+
+    def epoch(self, epoch: int, first: int) -> Iterator[tuple[int, tuple[Tensor, Tensor]]]:
+        """The batches of an epoch with their numbers, from ``first`` on: uint8 N×3×S×S and int64 N."""
+        self._view.set_epoch(epoch)
+        self.order.start(epoch, batch=first)
+        return enumerate(self._loader, start=first)
+
+    def plain(self, device: torch.device) -> Iterator[Tensor]:
+        """``norm_batches`` batches of training images that are not augmented."""
+        return (images.to(device) for images, _ in self._norm_loader)
+
+    def close(self) -> None:
+        """End the processes that load images."""
+        for loader in (self._loader, self.val_loader, self._norm_loader):
+            close(loader)
