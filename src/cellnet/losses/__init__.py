@@ -1,0 +1,5 @@
+"""Losses that PyTorch does not have."""
+
+from cellnet.losses.supcon import SupConLoss
+
+__all__ = ["SupConLoss"]
