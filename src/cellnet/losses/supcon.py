@@ -13,8 +13,8 @@ from torch.autograd.function import once_differentiable
 
 from cellnet.errors import ConfigError, DataError, LabelError
 
-BLOCK_ELEMENTS = 2**22
-"""Similarities held at once: 16 MiB in float32."""
+BLOCK_ELEMENTS = 2**21
+"""Similarities held at once: 8 MiB in float32."""
 
 
 class SupConLoss(nn.Module):
