@@ -23,6 +23,7 @@ from cellnet.cli.download import download
 from cellnet.datasets import DATASETS
 from cellnet.datasets.public import Contents, PublicDataset, missing_classes, read_classes
 from cellnet.errors import CellnetError, ConfigError, UnknownNameError
+from cellnet.hub import list_pretrained
 from cellnet.labels import LabelSchema
 
 app = typer.Typer(pretty_exceptions_enable=False)
@@ -164,3 +165,33 @@ def test_the_help_shows_an_example() -> None:
     result = run("--help")
     assert result.exit_code == 0
     assert "cellnet download pbc" in result.stdout
+
+
+# Weights.
+
+
+def test_weights_for_a_place_without_the_net(tmp_path: Path) -> None:
+    result = run("--weights", "mobilenet_v2", "--to", tmp_path / "site")
+    assert result.exit_code == 0, result.output
+    assert result.stdout.split() == ["mobilenet_v2", str(tmp_path / "site" / "mobilenet_v2")]
+    assert (tmp_path / "site" / "mobilenet_v2" / "model.safetensors").is_file()
+
+
+def test_all_weights(tmp_path: Path) -> None:
+    result = run("--weights", "all", "--to", tmp_path, "--json")
+    assert json.loads(result.stdout) == {
+        "folders": {name: str(tmp_path / name) for name in list_pretrained()},
+        "errors": {},
+    }
+
+
+def test_data_and_weights_and_one_that_fails(tiny: list[str], tmp_path: Path) -> None:
+    words = ("--weights", "mobilenet", "--weights", "mobilenet_v2", "--root", tmp_path, "--to", tmp_path)
+    result = run("tiny", *words, "--json")
+    assert result.exit_code == 1
+    assert list(json.loads(result.stdout)["folders"]) == ["tiny", "mobilenet_v2"]
+    assert "Did you mean 'mobilenet_v2'" in json.loads(result.stdout)["errors"]["mobilenet"]
+
+
+def test_nothing_to_download() -> None:
+    assert "--weights all" in str(error())

@@ -14,8 +14,10 @@ from cellnet.cards import WeightsCard
 from cellnet.datasets import CellDataset
 from cellnet.errors import ConfigError, DataError, UnknownNameError, WeightsError
 from cellnet.hub import load, save, self_test
+from cellnet.hub.checkpoint import verify
 from cellnet.hub.storage import STORAGES, pack, unpack
 from cellnet.models import CellClassifier, create_model
+from cellnet.tensors import read_tensors, write_tensors
 
 CARD = WeightsCard(
     name="tiny.synthetic_v1",
@@ -319,4 +321,66 @@ def test_the_weights_of_another_checkpoint(checkpoint: Path, tmp_path: Path) -> 
     other = save(create_model("cnn", image_size=32), tmp_path / "other")
     shutil.copy(other / "model.safetensors", checkpoint)
     with pytest.raises(WeightsError, match="SHA-256"):
+        load(checkpoint)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "git lfs pull"),
+        (b"<!DOCTYPE html><html>Not found</html>", "a web page"),
+        (b"", "empty"),
+    ],
+)
+@pytest.mark.parametrize("name", ["model.safetensors", "golden.safetensors"])
+def test_other_things_in_place_of_tensors(checkpoint: Path, name: str, content: bytes, words: str) -> None:
+    (checkpoint / name).write_bytes(content)
+    for read in (load, verify):
+        with pytest.raises(WeightsError, match=words):
+            read(checkpoint)
+
+
+def replace_weights(folder: Path, change: Callable[[dict[str, torch.Tensor]], object]) -> None:
+    """Other weights, and their hash in config.json: what a hostile folder would have."""
+    path = folder / "model.safetensors"
+    weights = read_tensors(path)
+    change(weights)
+    digest = write_tensors(path, weights)
+    edit(folder, lambda c: c["weights"].update(sha256=digest))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite(checkpoint: Path, value: float) -> None:
+    replace_weights(checkpoint, lambda w: w["head.classify.1.bias"].fill_(value))
+    with pytest.raises(WeightsError, match=r"'head\.classify\.1\.bias' holds values that are not finite"):
+        load(checkpoint)
+
+
+def test_scales_that_are_not_finite(tiny_model: CellClassifier, tmp_path: Path) -> None:
+    folder = save(tiny_model, tmp_path / "x", storage="int8")
+    replace_weights(folder, lambda w: w["head.classify.1.weight::scale"].fill_(float("nan")))
+    with pytest.raises(WeightsError, match=r"'head\.classify\.1\.weight' holds values that are not finite"):
+        load(folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda w: w.pop("head.classify.1.bias"), "lacks the weight 'head.classify.1.bias'"),
+        (lambda w: w.update(more=torch.ones(1)), "has the unknown weight 'more'"),
+        (lambda w: w.update({"head.classify.1.bias": torch.ones(3)}), r"shape \(3,\).*with 8 classes, needs \(8,\)"),
+    ],
+)
+def test_weights_that_do_not_fit(
+    checkpoint: Path, change: Callable[[dict[str, torch.Tensor]], object], words: str
+) -> None:
+    replace_weights(checkpoint, change)
+    with pytest.raises(WeightsError, match=words):
+        load(checkpoint)
+
+
+@pytest.mark.parametrize("backbone", ["timm:hf-hub:me/evil", "timm:local-dir:/tmp", "../../evil", "os.system"])
+def test_a_config_cannot_fetch_or_run_anything(checkpoint: Path, backbone: str) -> None:
+    edit(checkpoint, lambda c: c["architecture"].update(backbone=backbone))
+    with pytest.raises(WeightsError, match="describes no model"):
         load(checkpoint)

@@ -22,6 +22,7 @@ from cellnet.cli import (
     listing,
     pack,
     predict,
+    publish,
     train,
 )
 from cellnet.cli.console import log
@@ -45,6 +46,7 @@ for command in (
     evaluate.evaluate,
     predict.predict,
     download.download,
+    publish.publish,
     audit.audit,
     pack.pack,
     listing.list_names,

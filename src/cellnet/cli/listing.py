@@ -12,6 +12,7 @@ from rich.table import Table
 from cellnet.cards import DatasetCard
 from cellnet.cli import options
 from cellnet.cli.console import log, print_json
+from cellnet.errors import UnknownNameError
 from cellnet.registry import unknown_name
 
 
@@ -71,23 +72,26 @@ def list_names(
 
 
 def info(
-    name: Annotated[str, typer.Argument(help="Weights, a checkpoint folder, or a data set.")],
+    name: Annotated[
+        str, typer.Argument(help="Weights, a checkpoint folder, hf://organisation/repository, or a data set.")
+    ],
     json: options.Json = False,
 ) -> None:
-    """Show the card of weights or of a data set.
+    """Show the card of weights or of a data set. Of weights on the Hub, the card alone is fetched.
 
     Example: `cellnet info mobilenet_v2`
     """
-    from cellnet.hub import list_pretrained, load_pretrained
+    from cellnet.hub import list_pretrained, read_pretrained
 
     datasets = _dataset_cards()
     if name in datasets:
         card, labels = datasets[name].to_dict(), None
-    elif name in list_pretrained() or "/" in name or "\\" in name:
-        net = load_pretrained(name)
-        card, labels = net.weights_card.to_dict() if net.weights_card else {}, net.labels
     else:
-        raise unknown_name("weights or data set", name, [*list_pretrained(), *datasets])
+        try:
+            config = read_pretrained(name)
+        except UnknownNameError:
+            raise unknown_name("weights or data set", name, [*list_pretrained(), *datasets]) from None
+        card, labels = config.card.to_dict(), config.labels
     if json:
         print_json(card | ({"labels": labels.to_dict()} if labels else {}))
         return

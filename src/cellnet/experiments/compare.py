@@ -58,7 +58,7 @@ def compare_trials(
     for make_model in dict.fromkeys(trial.make_model for trial in trials):
         make_model()  # a wrong name is found now, not after the first training
     parts = {seed: split(seed) for seed in dict.fromkeys(trial.split_seed for trial in trials)}
-    folder = StudyFolder(out, {"study": "comparison"}, resume, announce)
+    folder = StudyFolder(out, {"study": "comparison"}, resume, announce, device)
     runs = [
         folder.run(
             name,
@@ -66,7 +66,6 @@ def compare_trials(
             trial.make_model,
             trial.config,
             split=how(trial.split_seed),
-            device=device,
             callbacks=callbacks,
             command=command,
             starting_weights=trial.starting_weights,

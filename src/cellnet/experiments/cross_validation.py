@@ -159,7 +159,7 @@ def cross_validate(
         "seed": seed,
         "val_share": val_share,
     }
-    folder = StudyFolder(out, identity, resume, announce)
+    folder = StudyFolder(out, identity, resume, announce, device)
     folds = []
     for i, (rest, held_out) in enumerate(pairs):
         train, val = rest.split((1 - val_share, val_share), seed)
@@ -170,7 +170,6 @@ def cross_validate(
             make_model,
             config,
             split=f"fold {i % k + 1} of {k}, seed {seed + i // k}",
-            device=device,
             callbacks=callbacks,
             command=command,
             starting_weights=starting_weights,

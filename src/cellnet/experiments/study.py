@@ -76,7 +76,8 @@ class StudyFolder:
         path: The folder; made where it is not there.
         identity: What must be the same to continue the study, in JSON types.
         resume: Continue the study that the folder holds; start one where it holds none.
-        announce: Told in words which training begins, or was done before.
+        announce: Told in words which training begins, or was done before; in the first process alone.
+        device: Of all its trainings, see `train_and_report`.
 
     Raises:
         ConfigError: The folder holds something else; the message says what differs.
@@ -88,10 +89,12 @@ class StudyFolder:
         identity: Mapping[str, Any],
         resume: bool,
         announce: Announce | None = None,
+        device: str | None = None,
     ) -> None:
         self.path = Path(path)
         self.announce = announce or (lambda words: None)
-        on_main_process(lambda: self._claim(identity, resume))
+        self.device = device
+        on_main_process(lambda: self._claim(identity, resume), device)
 
     def _claim(self, identity: Mapping[str, Any], resume: bool) -> None:
         statement = self.path / "study.json"
@@ -117,7 +120,6 @@ class StudyFolder:
         config: TrainConfig,
         *,
         split: str = "",
-        device: str | None = None,
         callbacks: Sequence[Callback] = (),
         command: str = "",
         starting_weights: str = "",
@@ -133,7 +135,6 @@ class StudyFolder:
             make_model: Makes the model.
             config: How to train it.
             split: See `train_and_report`, as for the other arguments.
-            device: See `train_and_report`.
             callbacks: See `train_and_report`.
             command: See `train_and_report`.
             starting_weights: See `train_and_report`.
@@ -162,9 +163,9 @@ class StudyFolder:
             return True
 
         if on_main_process(done_before):
-            self.announce(f"{name}: done before")
+            self._announce(f"{name}: done before")
         else:
-            self.announce(f"{name}: {len(parts[0]):,} images to train on, {len(parts[-1]):,} to judge on")
+            self._announce(f"{name}: {len(parts[0]):,} images to train on, {len(parts[-1]):,} to judge on")
             result = train_and_report(
                 parts,
                 model,
@@ -173,7 +174,7 @@ class StudyFolder:
                 name=name,
                 split=split,
                 resume=True,
-                device=device,
+                device=self.device,
                 callbacks=callbacks,
                 command=command,
                 starting_weights=starting_weights,
@@ -189,6 +190,9 @@ class StudyFolder:
             # Last: only what is whole counts as done.
             on_main_process(lambda: write_text(done, json.dumps(facts, indent=2) + "\n"))
         return on_main_process(lambda: read_run(folder, model.labels))
+
+    def _announce(self, words: str) -> None:
+        on_main_process(lambda: self.announce(words))
 
 
 def read_run(folder: Path, labels: LabelSchema) -> StudyRun:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import re
+from typing import TYPE_CHECKING, Any
 
 from cellnet.cards import WeightsCard
 
@@ -11,19 +12,31 @@ if TYPE_CHECKING:
 
 _STORAGE = {"float32": "32-bit floats", "float16": "16-bit floats", "int8": "one byte a weight with scales"}
 
+_LOCAL = """
+The argument is the path of this folder, or the folder's name where it ships with cellnet or stands in the
+folder that the variable `CELLNET_WEIGHTS` names.
+"""
 
-def render_card(card: WeightsCard, model: CellClassifier, *, folder: str, storage: str) -> str:
-    """Markdown for people who find the folder.
+_HUB_METRICS = {"accuracy": "accuracy", "macro_f1": "f1", "macro_precision": "precision", "macro_recall": "recall"}
+"""cellnet's names of figures and the Hub's."""
+
+
+def render_card(card: WeightsCard, model: CellClassifier, *, source: str, storage: str) -> str:
+    """Markdown for people who find the folder, headed by what the Hub reads.
 
     Args:
         card: Facts about the weights.
         model: The model that they belong to.
-        folder: Name of the checkpoint folder.
+        source: What `cellnet.load_pretrained` is given: the path of the folder, or its address on the Hub.
         storage: How the weights are stored.
     """
     size = model.preprocess.image_size
     parameters = sum(parameter.numel() for parameter in model.parameters())
-    return f"""# {card.name}
+    return f"""---
+{_front_matter(card)}
+---
+
+# {card.name}
 
 **For research use only.** Not a medical device; not for diagnosis.
 
@@ -31,13 +44,10 @@ A classifier of single blood-cell images, made with cellnet.
 
 ```python
 import cellnet
-model = cellnet.load_pretrained("./{folder}")
+model = cellnet.load_pretrained("{source}")
 model.predict("smears/").to_csv("predictions.csv")
 ```
-
-The argument is the path of this folder, or the folder's name where it ships with cellnet or stands in the
-folder that the variable `CELLNET_WEIGHTS` names.
-
+{"" if source.startswith("hf://") else _LOCAL}
 ## Figures
 
 {_metrics(card)}
@@ -58,6 +68,24 @@ folder that the variable `CELLNET_WEIGHTS` names.
 """
 
 
+def _front_matter(card: WeightsCard) -> str:
+    """YAML by which the Hub files the model."""
+    from huggingface_hub import ModelCardData
+
+    # The Hub knows licences by their SPDX identifiers in small letters, and calls any other thing "other".
+    known = re.fullmatch(r"[\w.+-]+", card.licence) is not None
+    facts: dict[str, Any] = {} if known else {"license_name": "see-below"}
+    data = ModelCardData(
+        license=card.licence.lower() if known else "other",
+        library_name="cellnet",
+        pipeline_tag="image-classification",
+        tags=["haematology", "blood-cells", "microscopy", "research-use-only"],
+        metrics=[theirs for ours, theirs in _HUB_METRICS.items() if ours in card.metrics] or None,
+        **facts,
+    )
+    return data.to_yaml().strip()
+
+
 def _metrics(card: WeightsCard) -> str:
     if not card.metrics:
         return "None were measured: treat these weights as untested."
@@ -66,10 +94,7 @@ def _metrics(card: WeightsCard) -> str:
         for name, figure in card.metrics.items()
     )
     images = f"{card.num_test_images:,}" if card.num_test_images else "an unknown number of"
-    return (
-        f"Measured on {images} test images of the same source as the training images.\n\n"
-        f"| figure | value | 95 % interval |\n|---|---|---|\n{rows}"
-    )
+    return f"Measured on {images} test images.\n\n| figure | value | 95 % interval |\n|---|---|---|\n{rows}"
 
 
 def _limits(card: WeightsCard) -> str:

@@ -62,7 +62,7 @@ def save(
     final = Path(folder)
     name = final.resolve().name
     packed = pack(model.state_dict(), storage)
-    with _new_folder(final, overwrite) as temporary:
+    with new_folder(final, overwrite) as temporary:
         config = CheckpointConfig(
             architecture=model.architecture,
             storage=storage,
@@ -78,7 +78,7 @@ def save(
         digest = write_tensors(temporary / GOLDEN, {"images": golden.images, "logits": golden.logits})
         facts = {"sha256": digest, "tolerance": golden.tolerance, "libraries": golden.libraries}
         replace(config, golden=facts).write(temporary)
-        text = render_card(config.card, model, folder=name, storage=storage)
+        text = render_card(config.card, model, source=f"./{name}", storage=storage)
         (temporary / README).write_text(text, encoding="utf-8")
     return final
 
@@ -109,6 +109,19 @@ def load(folder: str | os.PathLike[str], *, device: str | torch.device | None = 
     model.weights_card = config.card
     model.golden = _read_golden(path, config, len(model.labels))
     return model.eval().to(torch_device(device or "cpu"))
+
+
+def verify(folder: Path) -> CheckpointConfig:
+    """Check that the files of a checkpoint folder are those of its config.json, without building the model.
+
+    Raises:
+        WeightsError: A file is missing, damaged or another one.
+    """
+    config = CheckpointConfig.read(folder)
+    read_tensors(folder / WEIGHTS, config.sha256)
+    if config.golden:
+        read_tensors(folder / GOLDEN, config.golden["sha256"])
+    return config
 
 
 def _defined(card: WeightsCard) -> WeightsCard:
@@ -162,7 +175,7 @@ def _read_golden(folder: Path, config: CheckpointConfig, num_classes: int) -> Go
 
 
 @contextmanager
-def _new_folder(final: Path, overwrite: bool) -> Iterator[Path]:
+def new_folder(final: Path, overwrite: bool) -> Iterator[Path]:
     """A temporary folder that takes the place of ``final`` when the block ends well, and else disappears."""
     _check_free(final, overwrite)
     final = final.resolve()  # through a link, and whatever becomes of the working folder

@@ -12,6 +12,7 @@ from cellnet._version import __version__
 from cellnet.cards import WeightsCard
 from cellnet.errors import CellnetError, WeightsError
 from cellnet.hub.storage import STORAGES
+from cellnet.labels import LabelSchema
 from cellnet.registry import check_name
 
 FORMAT = 1
@@ -49,6 +50,18 @@ class CheckpointConfig:
     card: WeightsCard
     golden: dict[str, Any] = field(default_factory=dict)
     cellnet: str = __version__
+
+    @property
+    def labels(self) -> LabelSchema:
+        """The classes.
+
+        Raises:
+            WeightsError: The architecture has none.
+        """
+        try:
+            return LabelSchema.from_dict(self.architecture.get("labels", {}))
+        except CellnetError as error:
+            raise WeightsError(f"{NAME} of {self.card.name!r} has no classes: {error}") from error
 
     def write(self, folder: Path) -> None:
         """Write ``config.json`` into ``folder``."""
@@ -104,7 +117,7 @@ class CheckpointConfig:
         if number > FORMAT:
             raise WeightsError(
                 f"{path} has format {number}, written by cellnet {data.get('cellnet', '?')}; this is cellnet "
-                f"{__version__}, which reads formats up to {FORMAT}: pip install --upgrade cellnet"
+                f"{__version__}, which reads formats up to {FORMAT}; type pip install --upgrade cellnet."
             )
 
 

@@ -1,4 +1,4 @@
-"""What a user says to a model but a higher layer does: predict, save, self-test.
+"""What a user says to a model but a higher layer does: predict, save, push_to_hub, self-test.
 
 `CellClassifier` stands low in the house so that everything can build on it, yet a user expects
 ``model.predict(...)``. These methods look the doing function up by name when they are called. This table is
@@ -19,7 +19,14 @@ if TYPE_CHECKING:
 
 
 class ModelVerbs:
-    """Methods of `CellClassifier` whose work is done in `cellnet.inference` and `cellnet.hub`."""
+    """Methods of `CellClassifier` whose work is done in `cellnet.inference` and `cellnet.hub`.
+
+    Attributes:
+        source: Where `cellnet.load_pretrained` found the weights: a folder, or an address on the Hub with its commit.
+            Empty for a model that was not loaded.
+    """
+
+    source: str = ""
 
     def predict(self, inputs: Any, **options: Any) -> Predictions:
         """Classify images: `cellnet.inference.predict` with this model.
@@ -36,6 +43,14 @@ class ModelVerbs:
     def save(self, folder: str | PathLike[str], **options: Any) -> Path:
         """Write a checkpoint folder that `cellnet.load_pretrained` reads: `cellnet.hub.save`."""
         return import_module("cellnet.hub").save(self, folder, **options)  # type: ignore[no-any-return]
+
+    def push_to_hub(self, repo: str, **options: Any) -> str:
+        """Publish on the Hub, the card written from ``report=``: `cellnet.hub.push_to_hub`.
+
+        Returns:
+            The web address of the commit.
+        """
+        return import_module("cellnet.hub").push_to_hub(self, repo, **options)  # type: ignore[no-any-return]
 
     def self_test(self) -> SelfTest:
         """Compare with the golden logits stored beside the weights: `cellnet.hub.self_test`."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -28,10 +27,11 @@ def create_accelerator(config: TrainConfig, device: str | None) -> Accelerator:
     if precision == "auto":
         on_gpu = device != "cpu" and torch.cuda.is_available()
         precision = "bf16" if on_gpu and torch.cuda.is_bf16_supported() else "fp32"
-    # Accelerate remembers the precision of a process's first run, and would refuse another one.
-    AcceleratorState._reset_state()
+    # Accelerate remembers precision and device of a process's first run: it would refuse another precision, and
+    # take the old device without a word.
+    AcceleratorState._reset_state(reset_partial_state=True)
     return Accelerator(
-        cpu=device == "cpu" or _without_gpu(),
+        cpu=_on_cpu(device),
         mixed_precision="no" if precision == "fp32" else precision,
         kwargs_handlers=[
             InitProcessGroupKwargs(timeout=PATIENCE),
@@ -41,28 +41,32 @@ def create_accelerator(config: TrainConfig, device: str | None) -> Accelerator:
     )
 
 
-def is_main_process() -> bool:
-    """Whether this is the only process, or the first of those that a launcher started."""
-    return int(os.environ.get("RANK", "0")) == 0
-
-
-def on_main_process(function: Callable[[], T]) -> T:
+def on_main_process(function: Callable[[], T], device: str | None = None) -> T:
     """What ``function`` gives in the first process, in all of them; it is called in that one alone.
 
+    Args:
+        function: Takes nothing and gives what can be pickled.
+        device: That of the run, see `create_accelerator`; the first call joins the processes, over gloo for ``"cpu"``.
+
     Raises:
-        CellnetError: As ``function`` raises it, in all processes.
+        CellnetError: As ``function`` raises it, in all processes. Of any other error the first process gets the
+            original, and the others this one with its words, so that none of them waits for an answer.
     """
-    state = PartialState(cpu=_without_gpu(), timeout=PATIENCE)
+    state = PartialState(cpu=_on_cpu(device), timeout=PATIENCE)
     answer: list[Any] = [None, None]
+    problem: Exception | None = None
     if state.is_main_process:
         try:
             answer[0] = function()
         except CellnetError as error:
-            answer[1] = error
+            answer[1] = problem = error
+        except Exception as error:  # the others might not be able to unpickle it
+            problem = error
+            answer[1] = CellnetError(f"The first process failed: {type(error).__name__}: {error}")
     if state.num_processes > 1:
         broadcast_object_list(answer)
     if answer[1] is not None:
-        raise answer[1]
+        raise problem or answer[1]
     return answer[0]  # type: ignore[no-any-return]
 
 
@@ -79,6 +83,6 @@ def share_buffers(model: nn.Module, accelerator: Accelerator) -> None:
             torch.distributed.broadcast(buffer, src=0)
 
 
-def _without_gpu() -> bool:
-    # Accelerate must be told: on a machine without one, it would let each process of a launch work for itself.
-    return not torch.accelerator.is_available()
+def _on_cpu(device: str | None) -> bool:
+    # Accelerate must be told: on a machine without a GPU, it would let each process of a launch work for itself.
+    return device == "cpu" or not torch.accelerator.is_available()

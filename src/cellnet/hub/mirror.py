@@ -1,0 +1,51 @@
+"""Checkpoint folders for places without the net."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from cellnet.hub import config as config_file
+from cellnet.hub.checkpoint import GOLDEN, README, WEIGHTS, new_folder, verify
+from cellnet.hub.find import find
+
+
+def copy_pretrained(name: str | os.PathLike[str], folder: str | os.PathLike[str]) -> Path:
+    """Copy a checkpoint folder, fetched from the Hub if need be, into a folder for ``CELLNET_WEIGHTS``.
+
+    Args:
+        name: As for `load_pretrained`; the copy bears this name, or the last part of a path or address.
+        folder: Where to; it is made if need be. An older copy there is replaced.
+
+    Returns:
+        The copy, whose hashes were checked.
+
+    Raises:
+        CellnetError: As `load_pretrained`.
+        ConfigError: The folder cannot be written, or holds another thing of that name.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     sorted(path.name for path in copy_pretrained("mobilenet_v2", folder).iterdir())
+        ['README.md', 'config.json', 'golden.safetensors', 'model.safetensors']
+    """
+    source, address = find(name)
+    copy = Path(folder) / _name(name, address)
+    if copy.resolve() == source.resolve():
+        verify(copy)
+        return copy
+    with new_folder(copy, overwrite=True) as temporary:
+        for file in (config_file.NAME, WEIGHTS, GOLDEN, README):
+            if (source / file).is_file():
+                shutil.copyfile(source / file, temporary / file)
+        verify(temporary)
+    return copy
+
+
+def _name(name: str | os.PathLike[str], address: str) -> str:
+    """The folder's name: without organisation and revision for an address on the Hub."""
+    if isinstance(name, str) and name.startswith("hf://"):
+        return address.partition("@")[0].rpartition("/")[2]
+    return Path(name).resolve().name
