@@ -1,21 +1,27 @@
 """What a training loop costs beside the computing, and how many images a second a model learns from.
 
     python benchmarks/speed/trainer.py overhead
-    python benchmarks/speed/trainer.py models [--device cuda]
+    python benchmarks/speed/trainer.py models [mobilenet_v2|hybrid] [--device cpu]
 
 ``overhead``: one very small model, so that the loop shows, trained by a bare PyTorch loop, Accelerate, cellnet, skorch
-and Lightning, with the same optimizer on the same batches from the same loader. A run of many epochs less a run of one,
-by the number of further steps, is the time of a step: what comes once a run is left out. Progress bars, loggers and
-checkpoints are off; cellnet validates eight images an epoch, which it always does, and steps a schedule.
+and Lightning, with AdamW on uint8 batches of eight images from memory. The time of a step is taken from the first batch
+of the second epoch to the first one of the last, so what comes once an epoch counts and what comes once a run does
+not. It is processor time on one thread, which other programs disturb less than the clock on the wall. Progress bars,
+loggers, checkpoints, mixed precision and averaged weights are off, all else is each one's default; cellnet validates
+four images an epoch, which it always does, steps a schedule, and decays no 1-D weights.
 
-``models``: steps of cellnet's trainer with MobileNet-V2 and the hybrid, in each precision and memory layout.
+``models``: steps of cellnet's trainer with MobileNet-V2 and the hybrid, in each precision and memory layout; with one
+name, the table's other rows stay. Without ``--device``, on the GPU if there is one.
 
 The peers are no dependencies of cellnet: pip install skorch lightning
 """
 
 from __future__ import annotations
 
+import argparse
 import copy
+import csv
+import gc
 import logging
 import os
 import statistics
@@ -28,12 +34,14 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from harness import interleave, machine, rows, write
+from harness import RESULTS, interleave, machine, rows, write
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from cellnet.backbones import Backbone
 from cellnet.datasets import CellDataset, create_loader, load_dataset
+from cellnet.datasets.sources import ImageArray, Rows
+from cellnet.errors import ConfigError
 from cellnet.images import Preprocess
 from cellnet.labels import PBC_LABELS
 from cellnet.models import CellClassifier, create_model
@@ -43,11 +51,14 @@ from cellnet.training.objectives import Classification
 from cellnet.training.processes import create_accelerator
 
 BATCH, SIZE, STEPS = 8, 16, 100
-EPOCHS, ROUNDS = 6, 9
+EPOCHS, ROUNDS = 4, 40
 CONFIG = TrainConfig(batch_size=BATCH, augmentation="none", channels_last=False, precision="fp32", schedule="constant")
 
 Fit = Callable[[int], Any]
 """Trains for so many epochs."""
+
+FETCHED: list[float] = []
+"""When each batch of the run was fetched, in seconds of processor time."""
 
 
 class Tiny(Backbone):
@@ -177,7 +188,7 @@ def overhead() -> None:
     torch.set_num_threads(1)
     parts = load_dataset("synthetic", per_class=BATCH * STEPS // 8 + 1, image_size=SIZE).split((0.01, 0.99))
     train = parts[1].subset(range(BATCH * STEPS), "train").preload(Preprocess(SIZE))
-    val = parts[0].subset(range(8), "val").preload(Preprocess(SIZE))
+    val = parts[0].subset(range(BATCH // 2), "val").preload(Preprocess(SIZE))
     loader = create_loader(train, BATCH, shuffle=True, drop_last=True)
     fits = {
         "bare loop": bare(loader),
@@ -186,12 +197,15 @@ def overhead() -> None:
         "skorch": skorch(loader),
         "Lightning": lightning(loader),
     }
-    times: dict[str, list[float]] = {name: [] for name in fits}
+    note_batches()
+    names = list(fits)
+    times: dict[str, list[float]] = {name: [] for name in names}
     for round_ in range(ROUNDS + 1):
-        for name, fit in fits.items():
-            seconds = [timed(fit, epochs) for epochs in (1, EPOCHS)]
+        first = round_ % len(names)
+        for name in names[first:] + names[:first]:  # nobody always comes after the same one
+            microseconds = step_time(fits[name])
             if round_:
-                times[name].append(1e6 * (seconds[1] - seconds[0]) / (STEPS * (EPOCHS - 1)))
+                times[name].append(microseconds)
     over = {name: [t - b for t, b in zip(ts, times["bare loop"], strict=True)] for name, ts in times.items()}
     beside = statistics.median(over["Lightning"])
     versions = ", ".join(
@@ -205,8 +219,8 @@ def overhead() -> None:
                 "what": name,
                 "microseconds_a_step": f"{statistics.median(values):.0f}",
                 "overhead": f"{statistics.median(over[name]):.0f}",
-                "lowest": f"{min(over[name]):.0f}",
-                "highest": f"{max(over[name]):.0f}",
+                "lower_quartile": f"{statistics.quantiles(over[name])[0]:.0f}",
+                "upper_quartile": f"{statistics.quantiles(over[name])[2]:.0f}",
                 "overhead_beside_lightning": f"{statistics.median(over[name]) / beside:.2f}",
                 "load": f"{os.getloadavg()[0]:.1f}",
                 "machine": machine(),
@@ -217,18 +231,36 @@ def overhead() -> None:
     )
 
 
-def timed(fit: Fit, epochs: int) -> float:
-    """Seconds that a run takes."""
-    start = time.perf_counter()
-    fit(epochs)
-    return time.perf_counter() - start
+def note_batches() -> None:
+    """Note when a batch of the training part is fetched; all contestants fetch theirs from images in memory."""
+    fetch = ImageArray.batch
+
+    def batch(self: ImageArray, rows: Rows) -> Tensor:
+        if len(rows) == BATCH:  # not one of the validation part
+            FETCHED.append(time.process_time())
+        return fetch(self, rows)
+
+    ImageArray.batch = batch  # type: ignore[method-assign]
 
 
+def step_time(fit: Fit) -> float:
+    """Microseconds of a step."""
+    gc.collect()  # nobody pays for what another one left behind
+    FETCHED.clear()
+    fit(EPOCHS)
+    if len(FETCHED) != EPOCHS * STEPS:
+        sys.exit(f"{len(FETCHED)} batches were fetched, not {EPOCHS * STEPS}.")
+    return 1e6 * (FETCHED[(EPOCHS - 1) * STEPS] - FETCHED[STEPS]) / ((EPOCHS - 2) * STEPS)
+
+
+SIZES = {"mobilenet_v2": 128, "hybrid": 96}
+CPU_BATCH = {"mobilenet_v2": 16, "hybrid": 4}
 MODES: dict[str, dict[str, Any]] = {
     "fp32": {"precision": "fp32", "channels_last": False},
     "fp32, channels-last": {"precision": "fp32"},
-    "bf16, channels-last": {"precision": "bf16"},
     "fp32, channels-last, compiled": {"precision": "fp32", "compile": True},
+    "bf16": {"precision": "bf16", "channels_last": False},
+    "bf16, channels-last": {"precision": "bf16"},
     "bf16, channels-last, compiled": {"precision": "bf16", "compile": True},
 }
 
@@ -254,26 +286,65 @@ def steps(model: CellClassifier, mode: dict[str, Any], device: str | None, batch
     return run
 
 
-def models(device: str | None) -> None:
+def models(names: list[str], device: str | None) -> None:
     """Measure and write ``speed_training.csv``."""
     on_gpu = device != "cpu" and torch.cuda.is_available()
-    table = []
-    for name, size in (("mobilenet_v2", 128), ("hybrid", 96)):
-        original = create_model(name, image_size=size)
-        batch, count = (256, 20) if on_gpu else (16, 1)
-        work = {mode: steps(copy.deepcopy(original), options, device, batch, count) for mode, options in MODES.items()}
+    table_name = "speed_training" + ("_gpu" if on_gpu else "")
+    place = torch.cuda.get_device_name() if on_gpu else machine(torch.get_num_threads())
+    tables = {name: known(table_name, name) for name in SIZES}
+    for name in names:
+        original = create_model(name, image_size=SIZES[name])
+        batch, count = (256, 20) if on_gpu else (CPU_BATCH[name], 1)
+        work, failed = {}, {}
+        for mode, options in MODES.items():
+            try:
+                work[mode] = steps(copy.deepcopy(original), options, device, batch, count)
+            except ConfigError as error:  # no compiler
+                failed[mode] = str(error)
         rates = interleave(work, rounds=7 if on_gpu else 3)
-        for row in rows(rates, "fp32", ("torch", "timm", "accelerate")):
-            place = torch.cuda.get_device_name() if on_gpu else machine(torch.get_num_threads())
-            table.append({"model": name, "image_size": str(size), "batch": str(batch)} | row | {"machine": place})
-    write("speed_training" + ("_gpu" if on_gpu else ""), table)
+        found = {row["what"]: row for row in rows(rates, "fp32", ("torch", "timm", "accelerate"))}
+        tables[name] = []
+        for mode in MODES:
+            values = rates.get(mode)
+            figures = [f"{f(values):.3g}" if values else "" for f in (statistics.median, min, max)]
+            tables[name].append(
+                {
+                    "model": name,
+                    "image_size": str(SIZES[name]),
+                    "batch": str(batch),
+                    "what": mode,
+                    **dict(zip(("images_per_second", "lowest", "highest"), figures, strict=True)),
+                    "ratio": found[mode]["ratio"] if values else "",
+                    "not_measured_because": failed.get(mode, ""),
+                    "load": f"{os.getloadavg()[0]:.1f}",
+                    "machine": place,
+                    "versions": found["fp32"]["versions"],
+                }
+            )
+    write(table_name, [row for table in tables.values() for row in table])
+
+
+def known(table: str, model: str) -> list[dict[str, str]]:
+    """The rows of a model that an earlier run wrote."""
+    path = RESULTS / f"{table}.csv"
+    if not path.exists():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        return [row for row in csv.DictReader(file) if row["model"] == model]
+
+
+def main() -> None:
+    """Do what the words say."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=["overhead", "models"])
+    parser.add_argument("model", nargs="?", choices=list(SIZES))
+    parser.add_argument("--device", help="cpu, or the GPU if there is one")
+    words = parser.parse_args()
+    if words.what == "overhead":
+        overhead()
+    else:
+        models([words.model] if words.model else list(SIZES), words.device)
 
 
 if __name__ == "__main__":
-    what, *rest = sys.argv[1:] or [""]
-    if what == "overhead":
-        overhead()
-    elif what == "models":
-        models(rest[1] if rest[:1] == ["--device"] else None)
-    else:
-        sys.exit(__doc__)
+    main()

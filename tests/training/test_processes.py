@@ -11,8 +11,28 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from accelerate import PartialState
+
+from cellnet.training import TrainConfig
+from cellnet.training.processes import create_accelerator, on_main_process
 
 SCRIPT = Path(__file__).with_name("together.py")
+
+FAILS = """
+import json, os, sys
+from pathlib import Path
+from cellnet.training.processes import on_main_process
+
+def fail():
+    raise OSError("no room")
+
+try:
+    on_main_process(fail, "cpu")
+except Exception as error:
+    saw = [type(error).__name__, str(error), on_main_process(lambda: 42)]
+    Path(sys.argv[1], os.environ["RANK"]).write_text(json.dumps(saw))
+"""
 
 pytestmark = pytest.mark.slow
 
@@ -31,11 +51,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def saw(folder: Path) -> list[dict[str, Any]]:
     """What each of two processes saw."""
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    result = subprocess.run([*launch, SCRIPT, folder], capture_output=True, text=True, timeout=300, env=environment)
-    assert result.returncode == 0, result.stderr
+    launch(SCRIPT, folder)
     return [json.loads((folder / f"{rank}.json").read_text()) for rank in (0, 1)]
+
+
+def launch(script: Path, folder: Path) -> None:
+    """Run a script in two processes."""
+    words = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", script, folder]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    result = subprocess.run(words, capture_output=True, text=True, timeout=300, env=environment)
+    assert result.returncode == 0, result.stderr
 
 
 def test_the_loss_curve_is_that_of_one_process(saw: list[dict[str, Any]], alone: dict[str, Any]) -> None:
@@ -81,3 +106,27 @@ def test_a_signal_to_one_process_stops_all_and_the_run_continues(saw: list[dict[
     assert "SIGTERM after step" in message
     assert code == 143
     assert saw[0]["resumed"] == saw[0]["curve"]
+
+
+def test_no_process_waits_for_a_first_one_that_failed(tmp_path: Path) -> None:
+    script = tmp_path / "fails.py"
+    script.write_text(FAILS)
+    launch(script, tmp_path)
+    saw = [json.loads((tmp_path / rank).read_text()) for rank in "01"]
+    assert saw == [
+        ["OSError", "no room", 42],
+        ["CellnetError", "The first process failed: OSError: no room", 42],
+    ]
+
+
+def test_a_run_on_the_cpu_is_on_the_cpu_whatever_came_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A device without memory stands for a GPU."""
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)
+    monkeypatch.setattr(PartialState, "default_device", torch.device("meta"))
+    PartialState._reset_state()
+    devices = [create_accelerator(TrainConfig(), device).device.type for device in (None, "cpu", None)]
+    assert devices == ["meta", "cpu", "meta"]
+    PartialState._reset_state()
+    on_main_process(lambda: None, "cpu")
+    assert PartialState().device.type == "cpu"
+    PartialState._reset_state()

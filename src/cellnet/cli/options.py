@@ -20,7 +20,9 @@ SplitSeed = Annotated[int, typer.Option("--split-seed", help="Seed of the split;
 Device = Annotated[str | None, typer.Option("--device", help="`cpu`, `cuda` …; the best there is if not given.")]
 BatchSize = Annotated[int, typer.Option("--batch-size", min=1, help="Images computed at once.")]
 Json = Annotated[bool, typer.Option("--json", help="Machine-readable result on standard output.")]
-Pretrained = Annotated[str, typer.Option("--model", help="Name of weights, a checkpoint folder, or hf://organisation/repository.")]
+Pretrained = Annotated[
+    str, typer.Option("--model", help="Name of weights, a checkpoint folder, or hf://organisation/repository.")
+]
 Distill = Annotated[
     str | None,
     typer.Option("--distill", help="Learn from this trained model too: a name, or a checkpoint folder."),
