@@ -1,7 +1,7 @@
 """What a training loop costs beside the computing, and how many images a second a model learns from.
 
     python benchmarks/speed/trainer.py overhead
-    python benchmarks/speed/trainer.py models [mobilenet_v2|hybrid] [--device cpu]
+    python benchmarks/speed/trainer.py models [mobilenet_v2|hybrid] [--device cpu] [--eager]
 
 ``overhead``: one very small model, so that the loop shows, trained by a bare PyTorch loop, Accelerate, cellnet, skorch
 and Lightning, with AdamW on uint8 batches of eight images from memory. The time of a step is taken from the first batch
@@ -11,7 +11,8 @@ loggers, checkpoints, mixed precision and averaged weights are off, all else is 
 four images an epoch, which it always does, steps a schedule, and decays no 1-D weights.
 
 ``models``: steps of cellnet's trainer with MobileNet-V2 and the hybrid, in each precision and memory layout; with one
-name, the table's other rows stay. Without ``--device``, on the GPU if there is one.
+name, the table's other rows stay. Without ``--device``, on the GPU if there is one. ``--eager`` leaves out what is
+compiled: the hybrid takes more than four minutes to compile on one core.
 
 The peers are no dependencies of cellnet: pip install skorch lightning
 """
@@ -286,7 +287,7 @@ def steps(model: CellClassifier, mode: dict[str, Any], device: str | None, batch
     return run
 
 
-def models(names: list[str], device: str | None) -> None:
+def models(names: list[str], device: str | None, eager: bool) -> None:
     """Measure and write ``speed_training.csv``."""
     on_gpu = device != "cpu" and torch.cuda.is_available()
     table_name = "speed_training" + ("_gpu" if on_gpu else "")
@@ -297,6 +298,9 @@ def models(names: list[str], device: str | None) -> None:
         batch, count = (256, 20) if on_gpu else (CPU_BATCH[name], 1)
         work, failed = {}, {}
         for mode, options in MODES.items():
+            if eager and options.get("compile"):
+                failed[mode] = "left out by --eager"
+                continue
             try:
                 work[mode] = steps(copy.deepcopy(original), options, device, batch, count)
             except ConfigError as error:  # no compiler
@@ -339,11 +343,12 @@ def main() -> None:
     parser.add_argument("what", choices=["overhead", "models"])
     parser.add_argument("model", nargs="?", choices=list(SIZES))
     parser.add_argument("--device", help="cpu, or the GPU if there is one")
+    parser.add_argument("--eager", action="store_true", help="leave out what is compiled")
     words = parser.parse_args()
     if words.what == "overhead":
         overhead()
     else:
-        models([words.model] if words.model else list(SIZES), words.device)
+        models([words.model] if words.model else list(SIZES), words.device, words.eager)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,8 @@ from cellnet.experiments.tables import figure_table
 from cellnet.experiments.trials import Trial
 from cellnet.files import write_text
 
+UNCHANGED = "the recipe as it is"
+
 MOST_PAIRS = 12
 """More of them are not printed, but only written."""
 
@@ -123,16 +125,17 @@ class Comparison:
             (trial.name or "run", f"{run.n:,}", run.figures) for trial, run in zip(self.trials, self.runs, strict=True)
         ]
         blocks = [figure_table("run", lines)]
+        unchanged = "all runs" if len(self.spread) == 1 else UNCHANGED
         for recipe, figures in self.spread.items():
             accuracy = figures["accuracy"]
             if accuracy.runs > 1:
                 blocks.append(
-                    f"{recipe or 'all runs'}: mean accuracy {accuracy.mean}, "
+                    f"{recipe or unchanged}: mean accuracy {accuracy.mean}, "
                     f"standard deviation {accuracy.deviation},\n"
                     f"  lowest {accuracy.lowest}, highest {accuracy.highest}"
                 )
         if self.effects:
-            beside = self.trials[0].recipe or "the recipe as it is"
+            beside = self.trials[0].recipe or UNCHANGED
             blocks.append("\n".join([f"accuracy beside {beside}", *map(_effect_line, self.effects)]))
         tests = [
             f"  {pair.first} − {pair.second}: {100 * pair.difference:+.2f} points, {pair.only_first} against "
@@ -195,7 +198,7 @@ def _effect_line(one: Effect) -> str:
         f"{100 * share:+.2f}" for share in (*asdict(one.difference).values(), one.lowest, one.highest)
     )
     seeds = f", single seeds {lowest} to {highest}" if one.seeds > 1 else ""
-    return f"  {one.recipe or 'the recipe as it is'}: {value} points [{low} to {high}]{seeds}"
+    return f"  {one.recipe or UNCHANGED}: {value} points [{low} to {high}]{seeds}"
 
 
 def _effect_row(one: Effect) -> dict[str, Any]:
