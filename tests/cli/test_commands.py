@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from typer.testing import CliRunner
 from cellnet.cli import app as cli
 from cellnet.datasets import load_dataset, samples
 from cellnet.models import create_model
+from cellnet.training import Interrupted
 
 runner = CliRunner()
 
@@ -262,6 +264,7 @@ def test_interrupts_full_disks_and_flaws_have_their_exit_codes(
 ) -> None:
     for error, expected, words in (
         (KeyboardInterrupt(), 130, "Interrupted"),
+        (Interrupted("Stopped by SIGTERM; all is saved.", signal.SIGTERM), 143, "all is saved"),
         (OSError(28, "No space left on device"), 1, "the disk is full"),
         (RuntimeError("boom"), 70, "flaw in cellnet: RuntimeError: boom"),
     ):

@@ -75,14 +75,14 @@ def main() -> None:
     """Run the command line.
 
     Exit codes: 0 done, 1 a problem that the message explains, 2 wrong words, 70 a flaw of cellnet's own,
-    130 interrupted. ``CELLNET_DEBUG=1`` shows tracebacks.
+    130 interrupted, 143 ended by SIGTERM. ``CELLNET_DEBUG=1`` shows tracebacks.
     """
     if os.environ.get("CELLNET_DEBUG"):
         app()
     try:
         app()
     except CellnetError as error:
-        _fail(str(error), 1)
+        _fail(str(error), getattr(error, "exit_code", 1))  # of a run that was interrupted: 130 or 143
     except KeyboardInterrupt:
         _fail("Interrupted.", 130)
     except BrokenPipeError:

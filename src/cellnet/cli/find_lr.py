@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from cellnet.cli import options
-from cellnet.cli.console import log, print_json
+from cellnet.cli.console import log, print_json, say
 from cellnet.cli.inputs import open_dataset
 from cellnet.cli.recipe import Recipe, Split, SplitSeed, with_recipe
 
@@ -47,4 +47,4 @@ def find_lr(
     if json:
         print_json(found.to_dict())
     else:
-        print(found)
+        say(found)
