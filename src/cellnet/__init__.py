@@ -12,6 +12,7 @@ from cellnet._version import __version__
 TYPE_CHECKING = False  # read by type checkers as True; importing typing for it would take milliseconds
 if TYPE_CHECKING:
     from cellnet.backbones import create_backbone
+    from cellnet.balancing import SMOTE, EmbeddingSMOTE
     from cellnet.datasets import CellDataset, audit, load_dataset, samples
     from cellnet.errors import CellnetError
     from cellnet.evaluation import Estimate, Report, evaluate
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 # The same names again, for the interpreter; tests/test_init.py holds the two lists together.
 _HOME = {
     "create_backbone": "backbones",
+    "SMOTE": "balancing",
+    "EmbeddingSMOTE": "balancing",
     "CellDataset": "datasets",
     "audit": "datasets",
     "load_dataset": "datasets",
@@ -52,9 +55,11 @@ _HOME = {
 __all__ = [
     "LEUKOCYTES",
     "PBC_LABELS",
+    "SMOTE",
     "CellClassifier",
     "CellDataset",
     "CellnetError",
+    "EmbeddingSMOTE",
     "Estimate",
     "HybridInceptionXception",
     "LabelSchema",

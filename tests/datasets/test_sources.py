@@ -7,8 +7,19 @@ import pytest
 import torch
 from PIL import Image
 
-from cellnet.datasets.sources import ImageArray, ImageFiles, ImageRegions
+from cellnet.datasets.sources import (
+    ChosenImages,
+    ImageArray,
+    ImageFiles,
+    ImageMixtures,
+    ImageRegions,
+    JoinedImages,
+    PreparedImages,
+    hash_mixture,
+    mix,
+)
 from cellnet.errors import DataError, ImageError
+from cellnet.images import Preprocess
 
 
 @pytest.fixture
@@ -74,3 +85,76 @@ def test_arrays_in_any_layout_give_copies_and_hash_their_pixels():
     assert torch.equal(source.batch(np.array([1, 0])), images[[1, 0]])
     assert source.hash(0) == hashlib.sha256(images[0].numpy().tobytes()).hexdigest()
     assert source.name(1) == "image 1"
+
+
+@pytest.fixture
+def noise():
+    """Five images, 3×40×18, that lie channels-last."""
+    generator = np.random.default_rng(0)
+    return ImageArray(torch.from_numpy(generator.integers(0, 256, (5, 40, 18, 3), np.uint8)).permute(0, 3, 1, 2))
+
+
+def test_chosen_images_are_those_of_the_source(noise):
+    chosen = ChosenImages(noise, np.array([4, 1, 1]))
+    assert len(chosen) == 3
+    assert torch.equal(chosen.image(0), noise.image(4))
+    assert torch.equal(chosen.batch(np.array([2, 0])), noise.batch(np.array([1, 4])))
+    assert (chosen.hash(1), chosen.name(0)) == (noise.hash(1), "image 4")
+
+
+def test_prepared_images_keep_name_and_hash(photographs):
+    source, preprocess = ImageFiles(photographs[0]), Preprocess(image_size=16)
+    prepared = PreparedImages(source, preprocess)
+    assert len(prepared) == 2
+    assert torch.equal(prepared.image(1), preprocess(source.image(1)))
+    assert prepared.batch(np.array([0, 1])).shape == (2, 3, 16, 16)
+    assert (prepared.name(1), prepared.hash(1)) == (source.name(1), source.hash(1))
+
+
+def test_mixtures_are_rounded_means(noise):
+    share = np.array([0.25, 1.0, 0.0])
+    mixtures = ImageMixtures(noise, np.array([0, 1, 2]), np.array([3, 4, 4]), share)
+    assert len(mixtures) == 3
+    expected = (0.75 * noise.image(0).double() + 0.25 * noise.image(3)).round().byte()
+    assert torch.equal(mixtures.image(0), expected)
+    images = mixtures.batch(np.array([2, 0, 1]))
+    assert torch.equal(images[0], noise.image(2))
+    assert torch.equal(images[1], expected)
+    assert torch.equal(images[2], noise.image(4))
+    assert mixtures.hash(0) == hash_mixture(noise.hash(0), noise.hash(3), 0.25)
+    assert len({mixtures.hash(0), mixtures.hash(1), hash_mixture(noise.hash(3), noise.hash(0), 0.25)}) == 3
+    assert mixtures.name(0) == "image 0 and image 3"
+
+
+def test_images_of_two_sizes_cannot_be_mixed(photographs):
+    mixtures = ImageMixtures(ImageFiles(photographs[0]), np.array([0]), np.array([1]), np.array([0.5]))
+    with pytest.raises(DataError, match=r"0\.png and .*1\.png are \(3, 12, 10\) and \(3, 8, 10\).*preload"):
+        mixtures.image(0)
+
+
+def test_joined_images_in_any_order(noise):
+    second = ImageArray(noise.images.flip(3).contiguous())
+    both = JoinedImages(noise, second)
+    assert len(both) == 10
+    rows = np.array([7, 0, 9, 9, 3])
+    for some in (rows, rows[:1], rows[1:2], rows[:0]):
+        images = both.batch(some)
+        assert len(images) == len(some)
+        assert all(torch.equal(image, both.image(row)) for image, row in zip(images, some, strict=True))
+    assert torch.equal(both.image(7), noise.image(2).flip(2))
+    assert both.batch(rows).is_contiguous(memory_format=torch.channels_last)
+    assert (both.name(7), both.hash(7), both.hash(1)) == ("image 2", second.hash(2), noise.hash(1))
+
+
+def test_joined_images_of_two_sizes_are_named(noise, photographs):
+    with pytest.raises(DataError, match=r"0\.png .*image 1 .*preload"):
+        JoinedImages(ImageFiles(photographs[0]), noise).batch(np.array([0, 3]))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int16, np.int64, np.float32, np.float64])
+def test_mixing_never_wraps_around_or_changes_the_type(dtype):
+    base, other = np.array([10, 200], dtype), np.array([200, 11], dtype)
+    exact = base.astype(float) + 0.3 * (other.astype(float) - base)
+    mixed = mix(base, other, np.array([0.3]))
+    assert mixed.dtype == dtype
+    assert np.allclose(mixed, np.rint(exact) if mixed.dtype.kind == "u" else exact.astype(dtype))

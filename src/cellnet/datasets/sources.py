@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,7 +17,7 @@ from torch import Tensor
 
 from cellnet.datasets.columns import hash_file
 from cellnet.errors import DataError
-from cellnet.images import decode, stack_images
+from cellnet.images import Preprocess, decode, stack_images
 
 Rows = NDArray[np.int64]
 
@@ -135,3 +136,181 @@ class ImageArray(ImageSource):
     def hash(self, row: int) -> str:
         """SHA-256 of the pixels, C×H×W."""
         return hashlib.sha256(self.images[row].contiguous().numpy().tobytes()).hexdigest()
+
+
+class ChosenImages(ImageSource):
+    """Some images of another source.
+
+    Args:
+        source: All images.
+        rows: Which of them, in order.
+    """
+
+    def __init__(self, source: ImageSource, rows: Rows) -> None:
+        self.source = source
+        self.rows = rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def image(self, row: int) -> Tensor:
+        """The image as its source gives it."""
+        return self.source.image(self.rows[row])
+
+    def batch(self, rows: Rows) -> Tensor:
+        """The batch as its source gives it."""
+        return self.source.batch(self.rows[rows])
+
+    def hash(self, row: int) -> str:
+        """The hash that its source gives."""
+        return self.source.hash(self.rows[row])
+
+    def name(self, row: int) -> str:
+        """The name that its source gives."""
+        return self.source.name(self.rows[row])
+
+
+class PreparedImages(ImageSource):
+    """The images of another source, each preprocessed when it is asked for.
+
+    Args:
+        source: The images as they are.
+        preprocess: Brings each of them to one size.
+    """
+
+    def __init__(self, source: ImageSource, preprocess: Preprocess) -> None:
+        self.source = source
+        self.preprocess = preprocess
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def image(self, row: int) -> Tensor:
+        """The preprocessed image."""
+        return self.preprocess(self.source.image(row))
+
+    def hash(self, row: int) -> str:
+        """The hash of the image as it was."""
+        return self.source.hash(row)
+
+    def name(self, row: int) -> str:
+        """The name of the image as it was."""
+        return self.source.name(row)
+
+
+class ImageMixtures(ImageSource):
+    """Mixtures of two images of another source, made when they are asked for: ``base + share · (other - base)``.
+
+    Args:
+        source: The images that are mixed, of one size.
+        base: Row of each mixture's first image.
+        other: Row of its second image.
+        share: How much it has of the second, float64, 0-1.
+    """
+
+    def __init__(self, source: ImageSource, base: Rows, other: Rows, share: NDArray[np.float64]) -> None:
+        self.source = source
+        self.base, self.other, self.share = base, other, share
+
+    def __len__(self) -> int:
+        return len(self.base)
+
+    def image(self, row: int) -> Tensor:
+        """The mixture, rounded."""
+        return self._mix(self.source.image(self.base[row])[None], self.source.image(self.other[row])[None], [row])[0]
+
+    def batch(self, rows: Rows) -> Tensor:
+        """All mixtures, rounded, in the memory of their first images."""
+        return self._mix(self.source.batch(self.base[rows]), self.source.batch(self.other[rows]), rows)
+
+    def hash(self, row: int) -> str:
+        """SHA-256 of the hashes of both images and the share."""
+        return hash_mixture(self.source.hash(self.base[row]), self.source.hash(self.other[row]), self.share[row])
+
+    def name(self, row: int) -> str:
+        """The names of both images."""
+        return f"{self.source.name(self.base[row])} and {self.source.name(self.other[row])}"
+
+    def _mix(self, base: Tensor, other: Tensor, rows: Rows | list[int]) -> Tensor:
+        if base.shape[1:] != other.shape[1:]:
+            raise DataError(
+                f"{self.name(rows[0])} are {tuple(base.shape[1:])} and {tuple(other.shape[1:])}; images of one size "
+                "can be mixed: use .preload(Preprocess(image_size)) first."
+            )
+        for image, second, share in zip(base.numpy(), other.numpy(), self.share[rows], strict=True):
+            image[...] = mix(image, second, np.array([share]))
+        return base
+
+
+class JoinedImages(ImageSource):
+    """The images of one source, followed by those of a second."""
+
+    def __init__(self, first: ImageSource, second: ImageSource) -> None:
+        self.first, self.second = first, second
+
+    def __len__(self) -> int:
+        return len(self.first) + len(self.second)
+
+    def image(self, row: int) -> Tensor:
+        """The image, from where it is."""
+        source, place = self._find(row)
+        return source.image(place)
+
+    def batch(self, rows: Rows) -> Tensor:
+        """One batch from each source, put in order."""
+        late = rows >= len(self.first)
+        if not late.any():
+            return self.first.batch(rows)
+        if late.all():
+            return self.second.batch(rows - len(self.first))
+        one, two = self.first.batch(rows[~late]), self.second.batch(rows[late] - len(self.first))
+        if one.shape[1:] != two.shape[1:]:
+            return super().batch(rows)  # which names two of them
+        images = torch.empty_like(one[:1].expand(len(rows), -1, -1, -1), memory_format=torch.channels_last)
+        images[torch.from_numpy(~late)], images[torch.from_numpy(late)] = one, two
+        return images
+
+    def hash(self, row: int) -> str:
+        """The hash that its source gives."""
+        source, place = self._find(row)
+        return source.hash(place)
+
+    def name(self, row: int) -> str:
+        """The name that its source gives."""
+        source, place = self._find(row)
+        return source.name(place)
+
+    def _find(self, row: int) -> tuple[ImageSource, int]:
+        return (self.first, row) if row < len(self.first) else (self.second, row - len(self.first))
+
+
+def mix(base: NDArray[Any], other: NDArray[Any], share: NDArray[np.float64]) -> NDArray[Any]:
+    """``base + share · (other - base)``, in the type of ``base`` and without wrap-around.
+
+    Args:
+        base: Pixels or features, of any shape and type.
+        other: The same.
+        share: float64, of a shape that fits.
+
+    Returns:
+        Unsigned integers are rounded, signed ones cut off, as imbalanced-learn does.
+
+    Example:
+        >>> mix(np.array([200, 7], np.uint8), np.array([10, 8], np.uint8), np.array([0.25]))
+        array([152,   7], dtype=uint8)
+    """
+    mixed: NDArray[Any]
+    if base.dtype.kind == "f":  # floats are subtracted in their own precision, as imbalanced-learn does
+        mixed = share * (other - base)
+    else:  # and integers where nothing wraps around; in place, since fresh memory takes longer than the sums
+        mixed = np.subtract(other, base, dtype=np.float64)
+        mixed *= share
+    mixed += base
+    if base.dtype.kind == "u":
+        np.rint(mixed, out=mixed)
+    return mixed.astype(base.dtype, copy=False)
+
+
+def hash_mixture(base: str, other: str, share: float) -> str:
+    """SHA-256 of the hashes of two images and the share of the second."""
+    return hashlib.sha256(f"{base} {other} {float(share).hex()}".encode()).hexdigest()

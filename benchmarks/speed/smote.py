@@ -1,0 +1,164 @@
+"""Time and memory of SMOTE on images, beside imbalanced-learn.
+
+    python benchmarks/speed/smote.py            # 4,000 images of 128 px
+    python benchmarks/speed/smote.py big        # 12,000 images of 299 px, which the peer has no room for
+    python benchmarks/speed/smote.py --images 400 --try    # prints, and writes no table
+
+The images are noise, in the class proportions of PBC; distances take the same time whatever they show.
+imbalanced-learn gets them as float32, the smallest type that it does not let wrap around; cellnet as bytes. ``cellnet``
+draws the triples of a lazy data set, ``cellnet, all pixels`` makes the whole array, as the peer does; their images are
+compared. Times are interleaved in one process. Memory is what a process of its own takes at its peak beyond the images
+that it was given.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from harness import interleave, machine, rows, write
+from imblearn.over_sampling import SMOTE as PEER
+from numpy.typing import NDArray
+
+from cellnet.balancing import SMOTE
+from cellnet.datasets import CellDataset
+from cellnet.labels import PBC_LABELS
+
+COUNTS = np.array([1218, 3117, 1551, 2895, 1214, 1420, 3329, 2348])  # PBC's, in label order
+OPTIONS: dict[str, Any] = {"k_neighbors": 5, "random_state": 0}
+PACKAGES = ("torch", "numpy", "scikit-learn", "imbalanced-learn")
+
+Given = tuple[NDArray[np.uint8], NDArray[np.int64]]
+
+
+def data(images: int, size: int) -> Given:
+    """Noise, uint8 N×3×S×S, and labels in PBC's proportions."""
+    counts = np.maximum(images * COUNTS // COUNTS.sum(), 7)
+    targets = np.repeat(np.arange(len(counts)), counts)
+    generator = np.random.default_rng(0)
+    return generator.integers(0, 256, (len(targets), 3, size, size), np.uint8), targets
+
+
+def peer(given: Given) -> Callable[[], NDArray[np.float32]]:
+    """The whole array of imbalanced-learn, of float32 rows."""
+    flat, targets = given[0].reshape(len(given[0]), -1).astype(np.float32), given[1]
+    return lambda: PEER(**OPTIONS).fit_resample(flat, targets)[0]
+
+
+def lazily(given: Given) -> Callable[[], CellDataset]:
+    """Our triples, of a data set."""
+    # Channels-last, as `preload` and packed sets have it.
+    images = torch.from_numpy(given[0]).contiguous(memory_format=torch.channels_last)
+    cells = CellDataset(None, given[1], PBC_LABELS, images=images)
+    return lambda: SMOTE(**OPTIONS).resample(cells)
+
+
+def at_once(given: Given) -> Callable[[], NDArray[np.uint8]]:
+    """Our whole array."""
+    return lambda: SMOTE(**OPTIONS).fit_resample(*given)[0]
+
+
+WORK: dict[str, Callable[[Given], Callable[[], Any]]] = {
+    "imbalanced-learn": peer,
+    "cellnet": lazily,
+    "cellnet, all pixels": at_once,
+}
+
+
+def compare(given: Given) -> str:
+    """Whether all images are the same: bytes that are the peer's numbers, which are float32, rounded."""
+    expected, dataset, whole = (WORK[name](given)() for name in WORK)
+    for start in range(0, len(expected), 256):
+        some = np.arange(start, min(start + 256, len(expected)))
+        images = dataset.batch(some)[0].numpy()
+        away = np.abs(expected[some] - images.reshape(len(some), -1)).max()
+        if away > 0.5 + 1e-4 or not np.array_equal(images, whole[some]):
+            return "no"
+    return "yes"
+
+
+def peak(name: str, images: int, size: int) -> int:
+    """MiB that a process takes at its peak beyond the images."""
+    command = [sys.executable, __file__, "peak", name, str(images), str(size)]
+    return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+
+def status(key: str) -> int:
+    """A line of the process's status, in MiB."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(key)) // 1024
+
+
+def measure_peak(name: str, images: int, size: int) -> int:
+    """In this process: the peak of the work less what it had before."""
+    WORK[name](data(100, 16))()  # what is loaded on first use
+    work = WORK[name](data(images, size))
+    Path("/proc/self/clear_refs").write_text("5")  # the peak so far is forgotten
+    before = status("VmRSS")
+    result = work()
+    assert len(result) > images
+    return status("VmHWM") - before
+
+
+def reading(given: Given) -> dict[str, Callable[[], int]]:
+    """Images one by one, those that were there and those that are made when asked for."""
+    balanced, count = lazily(given)(), len(given[0])
+
+    def read(first: int) -> Callable[[], int]:
+        def run() -> int:
+            for index in range(first, first + 100):
+                balanced.image(index)
+            return 100
+
+        return run
+
+    return {"image as it is": read(0), "synthetic image": read(count)}
+
+
+def main() -> None:
+    """Measure, and write ``speed_smote.csv`` or ``speed_smote_big.csv``."""
+    parser = argparse.ArgumentParser(description="SMOTE beside imbalanced-learn.")
+    parser.add_argument("which", nargs="?", choices=("small", "big"), default="small")
+    parser.add_argument("--images", type=int)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--try", action="store_true", dest="only_try", help="write no table")
+    chosen = parser.parse_args()
+    big = chosen.which == "big"
+    images, size = chosen.images or (12_000 if big else 4_000), 299 if big else 128
+    given = data(images, size)
+    what = {"images": f"{len(given[0]):,} of {size} px"}
+    names = ["cellnet"] if big else list(WORK)
+
+    def timed(name: str) -> Callable[[], int]:
+        work = WORK[name](given)
+        return lambda: (work(), len(given[0]))[1]
+
+    table = []
+    rates = interleave({name: timed(name) for name in names}, rounds=1 if big else chosen.rounds)
+    for row in rows(rates, names[0], PACKAGES):
+        seconds = len(given[0]) / float(np.median(rates[row["what"]]))
+        extra = peak(row["what"], images, size)
+        table.append(what | row | {"seconds": f"{seconds:.2f}", "extra_mib": str(extra)})
+    rates = interleave(reading(given), rounds=chosen.rounds)
+    for row in rows(rates, "image as it is", PACKAGES):
+        table.append(what | row | {"seconds": f"{1 / float(np.median(rates[row['what']])):.6f}", "extra_mib": ""})
+    same = "" if big else compare(given)
+    table = [row | {"same_images": same, "machine": machine(torch.get_num_threads())} for row in table]
+    if chosen.only_try:
+        for row in table:
+            print("  ".join(f"{key}={value}" for key, value in row.items() if key != "versions"))
+    else:
+        write("speed_smote_big" if big else "speed_smote", table)
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["peak"]:
+        print(measure_peak(sys.argv[2], int(sys.argv[3]), int(sys.argv[4])))
+    else:
+        main()
