@@ -4,6 +4,7 @@ from cellnet.balancing.adapter import balance
 from cellnet.balancing.embedding import EmbeddingSMOTE
 from cellnet.balancing.errors import SamplingError
 from cellnet.balancing.mixtures import Parents, parents
+from cellnet.balancing.named import create_sampler, list_samplers
 from cellnet.balancing.plots import plot_parents
 from cellnet.balancing.sampling import ClassBalancedSampler, MPerClassSampler
 from cellnet.balancing.smote import SMOTE
@@ -17,7 +18,9 @@ __all__ = [
     "Parents",
     "SamplingError",
     "balance",
+    "create_sampler",
     "effective_number_weights",
+    "list_samplers",
     "parents",
     "plot_parents",
 ]

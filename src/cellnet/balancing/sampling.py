@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
-from torch.utils.data import Sampler
+from numpy.typing import ArrayLike
 
+from cellnet.datasets.orders import EpochOrder, Indices
 from cellnet.errors import ConfigError
 
-Indices = NDArray[np.int64]
 
-
-class BalancedOrder(Sampler[int]):
-    """The images that one process trains on, in order, from any batch of any epoch.
-
-    An epoch follows from (seed, epoch) alone. It is cut into global batches, and each of them into one batch a
-    process. A subclass says which images there are in an epoch.
+class BalancedOrder(EpochOrder):
+    """An `EpochOrder` that knows the classes. Its epochs follow from (seed, epoch), and have about N images.
 
     Args:
         targets: Integer labels of the N images.
@@ -26,10 +20,6 @@ class BalancedOrder(Sampler[int]):
         batch_size: Images a process and batch.
         process: Which process this is, from 0.
         processes: How many train together.
-
-    Attributes:
-        batch_size: Images a process and batch.
-        batches: Batches a process and epoch, such that an epoch has about N images; at least one.
 
     Raises:
         ConfigError: There is no image, or a number out of range.
@@ -46,32 +36,10 @@ class BalancedOrder(Sampler[int]):
             raise ConfigError(f"process={process!r} cannot be used; give a number from 0 to {processes - 1}.")
         self.classes = [np.flatnonzero(labels == label) for label in np.unique(labels)]
         self.seed = seed
-        self.batch_size = batch_size
-        self.process = process
-        self.processes = processes
-        self.batches = max(1, labels.size // (batch_size * processes))
-        self.start(0)
+        super().__init__(batch_size, max(1, labels.size // (batch_size * processes)), process, processes)
 
-    def start(self, epoch: int, batch: int = 0) -> None:
-        """Choose where the next pass begins: in ``epoch``, at ``batch``."""
-        self._start = (epoch, batch)
-
-    def batch(self, epoch: int, batch: int, process: int) -> list[int]:
-        """The images of one batch of any process."""
-        images: list[int] = self._shares(epoch)[batch, process].tolist()
-        return images
-
-    def __len__(self) -> int:
-        return (self.batches - self._start[1]) * self.batch_size
-
-    def __iter__(self) -> Iterator[int]:
-        epoch, batch = self._start
-        yield from self._shares(epoch)[batch:, self.process].ravel().tolist()
-
-    def _shares(self, epoch: int) -> Indices:
-        """Image numbers: batches × processes × images."""
-        order = self._order(np.random.default_rng([self.seed, epoch]))
-        return order.reshape(self.batches, self.processes, self.batch_size)
+    def _epoch(self, epoch: int) -> Indices:
+        return self._order(np.random.default_rng([self.seed, epoch]))
 
     @abstractmethod
     def _order(self, generator: np.random.Generator) -> Indices:

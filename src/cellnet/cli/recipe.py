@@ -61,6 +61,10 @@ class Recipe:
     batch_size: Annotated[int | None, typer.Option("--batch-size", help="Images a step.")] = None
     lr: Annotated[float | None, typer.Option("--lr", help="Peak learning rate.")] = None
     optimizer: Annotated[str | None, typer.Option("--optimizer", help="adam, adamw, rmsprop or sgd.")] = None
+    balance: Annotated[
+        str | None,
+        typer.Option("--balance", help="Balance the training part: SMOTE, EmbeddingSMOTE, RandomOverSampler …"),
+    ] = None
     seed: Annotated[int | None, typer.Option("--seed", help="Seed of the training.")] = None
     settings: Annotated[
         list[str] | None,
@@ -91,7 +95,7 @@ class Recipe:
     @property
     def training_options(self) -> dict[str, Any]:
         """The training options that were given one by one."""
-        named = {key: getattr(self, key) for key in ("epochs", "batch_size", "lr", "optimizer", "seed")}
+        named = {key: getattr(self, key) for key in ("epochs", "batch_size", "lr", "optimizer", "balance", "seed")}
         return {key: value for key, value in named.items() if value is not None} | parse_settings(self.settings or [])
 
     def create(self, labels: LabelSchema, name: str | None = None, **options: Any) -> CellClassifier:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 from cellnet.cards import WeightsCard
 from cellnet.datasets import CellDataset, split_hash, write_split
@@ -45,6 +46,7 @@ def train_and_report(
     command: str = "",
     starting_weights: str = "",
     distill: CellClassifier | None = None,
+    balance: Any = None,
 ) -> RunResult:
     """Train on the first of three parts, choose the best epoch on the second, and judge it on the third.
 
@@ -64,6 +66,7 @@ def train_and_report(
         command: The command that started this, for the card.
         starting_weights: Where the model's weights started from, for the card.
         distill: A trained model to learn from as well, see `Trainer`.
+        balance: Balances the training part, see `Trainer`.
 
     Raises:
         DataError: Not three parts, or a teacher that may have been trained on images of the test part.
@@ -84,6 +87,7 @@ def train_and_report(
         config,
         out=folder,
         distill=distill,
+        balance=balance,
         callbacks=callbacks,
         device=device,
         facts={"split": split, "split_hash": split_digest, "command": command},

@@ -16,6 +16,8 @@ from cellnet.registry import check_name
 OPTIMIZERS = ("adam", "adamw", "rmsprop", "sgd")
 SCHEDULES = ("constant", "cosine", "linear", "step")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+CLASS_WEIGHTS = ("balanced", "effective")
+SAMPLINGS = ("shuffled", "class_balanced", "m_per_class")
 MONITORS = {"val_loss": -1, "val_accuracy": +1, "val_macro_f1": +1}
 """What can choose the best epoch, with the sign of better."""
 
@@ -53,7 +55,14 @@ class TrainConfig:
         warmup_epochs: Epochs, or a part of one, in which the rate rises linearly from 0.
         freeze_epochs: First epochs that train the head alone.
         label_smoothing: Share of the target given to all classes, in [0, 1).
-        class_weights: ``None`` or ``"balanced"`` (inverse to the class counts of the training part).
+        class_weights: None; ``balanced`` (inverse to the class counts of the training part) or ``effective`` (to its
+            effective numbers of images, see `cellnet.balancing.effective_number_weights`).
+        balance: Sampler that balances the training part, by name and with its own defaults: ``SMOTE``,
+            ``EmbeddingSMOTE`` (in the features of the network as its training begins), or one of imbalanced-learn,
+            e.g. ``RandomOverSampler``; see `cellnet.balancing.create_sampler`. None for none.
+        sampling: What an epoch has: ``shuffled``, each image once; ``class_balanced``, equally many images of each
+            class; or ``m_per_class``, the same in each batch, for losses that compare images.
+        images_per_class: Images of a class in a batch of ``m_per_class``.
         augmentation: Preset of `cellnet.augment`.
         mixup: Shape of the shares in which two images of a batch are laid over each other, e.g. 0.2; 0 for none.
         cutmix: The same for pasting a rectangle of one image into another, e.g. 1; with both, either by chance.
@@ -103,6 +112,9 @@ class TrainConfig:
     freeze_epochs: int = 0
     label_smoothing: float = 0.0
     class_weights: str | None = None
+    balance: str | None = None
+    sampling: str = "shuffled"
+    images_per_class: int = 4
     augmentation: str = "light"
     mixup: float = 0.0
     cutmix: float = 0.0
@@ -130,8 +142,13 @@ class TrainConfig:
         check_name("precision", self.precision, PRECISIONS)
         check_name("monitor", self.monitor, MONITORS)
         check_name("augmentation", self.augmentation, PRESETS)
+        check_name("sampling", self.sampling, SAMPLINGS)
         if self.class_weights is not None:
-            check_name("class_weights", self.class_weights, ["balanced"])
+            check_name("class_weights", self.class_weights, CLASS_WEIGHTS)
+        if self.balance is not None:
+            from cellnet.balancing import list_samplers  # takes a second
+
+            check_name("sampler", self.balance, list_samplers())
         for name in ("channels_last", "compile", "fit_batch", "preload"):
             if not isinstance(getattr(self, name), bool):
                 raise ConfigError(f"{name}={getattr(self, name)!r} must be true or false.")
@@ -145,6 +162,7 @@ class TrainConfig:
             "warmup_epochs": (0, 1e6),
             "freeze_epochs": (0, 1e6),
             "label_smoothing": (0, 0.9999),
+            "images_per_class": (2, 1e6),
             "mixup": (0, 100),
             "cutmix": (0, 100),
             "start_size": (8, 1e5),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,7 +13,7 @@ from cellnet.augment import create_augmentation
 from cellnet.datasets import CellDataset
 from cellnet.images import Preprocess
 from cellnet.training.config import TrainConfig
-from cellnet.training.loading import TrainingOrder, TrainingView, close, scoring_loader, training_loader
+from cellnet.training.loading import TrainingView, close, create_order, scoring_loader, training_loader
 
 
 class TrainingData:
@@ -25,6 +26,7 @@ class TrainingData:
         config: Options of the run.
         process: Which process this is, from 0.
         processes: How many train together.
+        prepared: Whether the images of the training part have gone through ``preprocess`` already.
 
     Attributes:
         order: Which image is learned when.
@@ -39,17 +41,21 @@ class TrainingData:
         config: TrainConfig,
         process: int,
         processes: int,
+        *,
+        prepared: bool = False,
     ) -> None:
         part = val.subset(np.arange(process, len(val), processes))
-        remaining: Preprocess | None = preprocess
         if config.preload:
-            train, part = train.preload(preprocess), part.preload(preprocess)
-            remaining = None
+            part = part.preload(preprocess)
+            train = train if prepared else train.preload(preprocess)
+        remaining = None if config.preload or prepared else preprocess
         augmentation = None if config.augmentation == "none" else create_augmentation(config.augmentation)
-        self.order = TrainingOrder(len(train), config.seed, config.batch_size, process, processes)
+        self.order = create_order(config, train.targets, process, processes)
         self._view = TrainingView(train, remaining, augmentation, config.seed)
         self._loader = training_loader(self._view, self.order, config.workers)
-        self.val_loader = scoring_loader(TrainingView(part, remaining), config.batch_size, config.workers)
+        self.val_loader = scoring_loader(
+            TrainingView(part, None if config.preload else preprocess), config.batch_size, config.workers
+        )
         # Images as they are, the same ones in all epochs and processes.
         batches = range(min(config.norm_batches, self.order.batches))
         sample = train.subset([row for batch in batches for row in self.order.batch(0, batch, 0)])
@@ -69,3 +75,23 @@ class TrainingData:
         """End the processes that load images."""
         for loader in (self._loader, self.val_loader, self._norm_loader):
             close(loader)
+
+
+def balanced_part(train: CellDataset, sampler: Any, preprocess: Preprocess, config: TrainConfig) -> CellDataset:
+    """The training part balanced; its images have gone through ``preprocess``.
+
+    Args:
+        train: Training part.
+        sampler: What `cellnet.balancing.balance` takes.
+        preprocess: The model's own.
+        config: Says whether images are held in memory, and the seed of a sampler that has none.
+
+    Raises:
+        ConfigError: No sampler, or one that cannot balance these data.
+        DataError: The result would not fit into memory.
+    """
+    from cellnet.balancing import balance  # takes a second
+
+    if config.preload:
+        return balance(train.preload(preprocess), sampler, seed=config.seed)
+    return balance(train, sampler, preprocess, config.seed)

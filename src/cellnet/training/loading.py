@@ -9,13 +9,15 @@ from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader
 from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from cellnet.datasets import CellDataset
 from cellnet.datasets.loading import Batches, make_loader
+from cellnet.datasets.orders import EpochOrder, Indices
 from cellnet.errors import CellnetError, ConfigError
 from cellnet.images import Preprocess
+from cellnet.training.config import TrainConfig
 
 
 def derive_seed(*parts: int | str) -> int:
@@ -39,13 +41,11 @@ def seed_generators(seed: int, device: torch.device) -> None:
         torch.get_device_module(device).manual_seed(seed)
 
 
-class TrainingOrder(Sampler[int]):
-    """The images that one process trains on, in order, from any batch of any epoch.
+class TrainingOrder(EpochOrder):
+    """All images in an order that is drawn from (seed, epoch).
 
-    An epoch has one order of all images, drawn from (seed, epoch). It is cut into global batches, and each of them
-    into one batch a process: two processes with batches of 8 train on the same 16 images in a step as one process
-    with batches of 16. Images left over at the end are not seen in this epoch: a batch of one image would have no
-    variance for batch normalisation.
+    Images left over at the end are not seen in this epoch: a batch of one image would have no variance for batch
+    normalisation.
 
     Args:
         size: Number of images.
@@ -53,10 +53,6 @@ class TrainingOrder(Sampler[int]):
         batch_size: Images a process and batch; fewer where the images do not suffice for one batch.
         process: Which process this is, from 0.
         processes: How many train together.
-
-    Attributes:
-        batch_size: Images a process and batch.
-        batches: Batches a process and epoch.
 
     Example:
         >>> order = TrainingOrder(5, seed=0, batch_size=2)
@@ -68,32 +64,35 @@ class TrainingOrder(Sampler[int]):
     def __init__(self, size: int, seed: int, batch_size: int, process: int = 0, processes: int = 1) -> None:
         self.size = size
         self.seed = seed
-        self.process = process
-        self.processes = processes
-        self.batch_size = min(batch_size, size // processes)
-        self.batches = size // (self.batch_size * processes)
-        self.start(0)
+        batch_size = min(batch_size, size // processes)
+        super().__init__(batch_size, size // (batch_size * processes), process, processes)
 
-    def start(self, epoch: int, batch: int = 0) -> None:
-        """Choose where the next pass begins: in ``epoch``, at ``batch``."""
-        self._start = (epoch, batch)
-
-    def batch(self, epoch: int, batch: int, process: int) -> list[int]:
-        """The images of one batch of any process."""
-        return self._shares(epoch)[batch, process].tolist()
-
-    def __len__(self) -> int:
-        return (self.batches - self._start[1]) * self.batch_size
-
-    def __iter__(self) -> Iterator[int]:
-        epoch, batch = self._start
-        yield from self._shares(epoch)[batch:, self.process].flatten().tolist()
-
-    def _shares(self, epoch: int) -> Tensor:
-        """Image numbers: batches × processes × images."""
+    def _epoch(self, epoch: int) -> Indices:
         generator = torch.Generator().manual_seed(derive_seed(self.seed, "order", epoch))
-        order = torch.randperm(self.size, generator=generator)
-        return order[: self.batches * self.processes * self.batch_size].view(self.batches, self.processes, -1)
+        order = torch.randperm(self.size, generator=generator).numpy()
+        return order[: self.batches * self.processes * self.batch_size]
+
+
+def create_order(config: TrainConfig, targets: Indices, process: int, processes: int) -> EpochOrder:
+    """The order of training that a config names.
+
+    Args:
+        config: Says which, and the images a batch.
+        targets: Labels of the training part.
+        process: Which process this is, from 0.
+        processes: How many train together.
+
+    Raises:
+        ConfigError: The batch is no multiple of ``images_per_class``.
+    """
+    seed, size = config.seed, config.batch_size
+    if config.sampling == "shuffled":
+        return TrainingOrder(len(targets), seed, size, process, processes)
+    from cellnet.balancing import ClassBalancedSampler, MPerClassSampler  # takes a second
+
+    if config.sampling == "class_balanced":
+        return ClassBalancedSampler(targets, seed, size, process, processes)
+    return MPerClassSampler(targets, seed, size, config.images_per_class, process, processes)
 
 
 class TrainingView(Batches):
@@ -143,7 +142,7 @@ class TrainingView(Batches):
         return image
 
 
-def training_loader(view: TrainingView, order: TrainingOrder, workers: int) -> DataLoader[tuple[Tensor, Tensor]]:
+def training_loader(view: TrainingView, order: EpochOrder, workers: int) -> DataLoader[tuple[Tensor, Tensor]]:
     """Full batches in the given order, from where it starts."""
     if workers:
         view.epoch.share_memory_()  # type: ignore[no-untyped-call]

@@ -85,7 +85,11 @@ def create_objective(config: TrainConfig, train: CellDataset) -> Classification:
     Raises:
         ConfigError: Classes are to be weighted, and one is absent.
     """
-    weights = None
+    weights, classes = None, len(train.labels)
     if config.class_weights == "balanced":
-        weights = balanced_class_weights(train.targets, len(train.labels))
+        weights = balanced_class_weights(train.targets, classes)
+    elif config.class_weights == "effective":
+        from cellnet.balancing import effective_number_weights  # takes a second
+
+        weights = effective_number_weights(train.targets, classes)
     return Classification(config.label_smoothing, weights)

@@ -20,7 +20,7 @@ from cellnet.errors import ConfigError, DataError
 from cellnet.models import CellClassifier
 from cellnet.training.callbacks import Callback, HistoryCSV, Row
 from cellnet.training.config import MONITORS, TrainConfig
-from cellnet.training.data import TrainingData
+from cellnet.training.data import TrainingData, balanced_part
 from cellnet.training.distillation import Teacher, weights_hash
 from cellnet.training.interrupts import Interrupted, deferred_signals
 from cellnet.training.learner import Learner
@@ -72,6 +72,9 @@ class Trainer:
         objective: What is minimised; None is cross-entropy as the config says.
         distill: A trained model whose soft labels are learned beside the true ones, see `Teacher`; the config says in
             which shares. It must not have seen the images that the new model will be tested on.
+        balance: Balances the training part, never another one: `cellnet.SMOTE`, `cellnet.EmbeddingSMOTE`, or any
+            sampler of imbalanced-learn; draws that it leaves open follow from the config's seed. None does what the
+            config says.
         callbacks: Things that watch, e.g. `ProgressBar`.
         device: ``"cpu"``, or None for the best device there is.
         facts: What ``run.json`` shall say of the run besides, in JSON types, e.g. the hash of its split.
@@ -94,6 +97,7 @@ class Trainer:
         out: str | PathLike[str] | None = None,
         objective: Objective | None = None,
         distill: CellClassifier | None = None,
+        balance: Any = None,
         callbacks: Sequence[Callback] = (),
         device: str | None = None,
         facts: Mapping[str, Any] | None = None,
@@ -105,6 +109,11 @@ class Trainer:
         self.teacher = None
         if distill is not None:
             self.teacher = Teacher(distill, self.config.distill_weight, self.config.distill_temperature)
+        if balance is not None and self.config.balance is not None:
+            raise ConfigError(
+                f"balance={balance!r} is given beside the config's balance={self.config.balance!r}; leave one out."
+            )
+        self.balance = balance
         self.callbacks = [*callbacks, *([HistoryCSV(self.folder.history)] if self.folder else [])]
         self.device = device
         self.facts = dict(facts or {})
@@ -162,6 +171,13 @@ class Trainer:
                 f"{len(train)} images are too few to train on in {processes} processes; each needs at least two, "
                 "for batch normalisation."
             )
+        sampler = self.balance
+        if config.balance is not None:
+            from cellnet.balancing import create_sampler  # takes a second
+
+            sampler = create_sampler(config.balance, model.to(accelerator.device).eval().features)
+        if sampler is not None:
+            train = balanced_part(train, sampler, model.preprocess, config)
         objective = self.objective or create_objective(config, train)
         if config.fit_batch:
             before = self.folder.config() if self.folder is not None else None
@@ -172,7 +188,8 @@ class Trainer:
             )
         with ExitStack() as stack:
             state = self._claim(stack, accelerator, train, val, resume)
-            data = TrainingData(train, val, model.preprocess, config, process, processes)
+            prepared = sampler is not None
+            data = TrainingData(train, val, model.preprocess, config, process, processes, prepared=prepared)
             stack.callback(data.close)
             order = data.order
             steps = math.ceil(order.batches / config.gradient_accumulation)  # updates of the weights an epoch
