@@ -57,6 +57,14 @@ def test_two_stages(tmp_path: Path) -> None:
         assert (tmp_path / name / "report" / "metrics.json").is_file()
 
 
+def test_supervised_contrastive_training(tmp_path: Path) -> None:
+    words = [*SMALL, "--objective", "supcon", "--fine-tune", "--epochs", 1, "--out", tmp_path, "--json"]
+    result = json.loads(run(train, *words)[0])
+    assert result["checkpoint"] == str(tmp_path / "classifier" / "model")
+    assert "epochs = 1\n" in (tmp_path / "encoder" / "config.toml").read_text()
+    assert "epochs = 5\n" in (tmp_path / "classifier" / "config.toml").read_text()
+
+
 @pytest.mark.slow
 def test_the_fused_layers_train_for_five_epochs_if_nobody_says_otherwise(tmp_path: Path) -> None:
     protocol = tmp_path / "mine.toml"
@@ -115,6 +123,10 @@ def test_a_file_of_weights_takes_the_place_of_pretrained_ones(tmp_path: Path) ->
         (["--stages", "three"], UnknownNameError, "number of stages 'three'"),
         (["--stages", "two"], ConfigError, "'cnn' is not a pair"),
         (["--stages", "two", "--tensorboard"], ConfigError, "curves of one training; leave it out"),
+        (["--stages", "two", "--objective", "supcon"], ConfigError, "exclude each other"),
+        (["--objective", "supcon", "--distill", "x"], ConfigError, "leave it out with --objective supcon"),
+        (["--objective", "simclr"], UnknownNameError, "Unknown objective"),
+        (["--fine-tune"], ConfigError, "belongs to --objective supcon"),
         (["--protocol", "studdy"], UnknownNameError, "Did you mean 'study'"),
         (["--protocol", "gone.toml"], ConfigError, "Cannot read the protocol"),
         (["--protocol", "study", "--config", "c.toml"], ConfigError, "exclude each other"),

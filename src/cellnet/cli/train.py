@@ -31,6 +31,13 @@ def train(
         str,
         typer.Option("--stages", help="one; or two: the networks of hybrid (or a+b) alone, then fused and frozen."),
     ] = "one",
+    objective: Annotated[
+        str,
+        typer.Option("--objective", help="cross-entropy; or supcon: an encoder by contrast, then a classifier on it."),
+    ] = "cross-entropy",
+    fine_tune: Annotated[
+        bool, typer.Option("--fine-tune", help="With supcon: train the encoder in the second stage as well.")
+    ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Continue what stands in --out.")] = False,
     tensorboard: Annotated[
         bool, typer.Option("--tensorboard", help="Write curves for TensorBoard into OUT/tensorboard.")
@@ -48,10 +55,19 @@ def train(
     from cellnet.training import ProgressBar, TensorBoard
 
     check_name("number of stages", stages, ["one", "two"])
-    if tensorboard and stages == "two":
-        raise ConfigError("--tensorboard draws the curves of one training; leave it out with --stages two.")
-    if distill is not None and stages == "two":
-        raise ConfigError("--distill teaches one network; leave it out with --stages two.")
+    check_name("objective", objective, ["cross-entropy", "supcon"])
+    several = [
+        *(["--stages two"] if stages == "two" else []),
+        *(["--objective supcon"] if objective == "supcon" else []),
+    ]
+    if len(several) == 2:
+        raise ConfigError("--stages two and --objective supcon exclude each other; leave one out.")
+    if tensorboard and several:
+        raise ConfigError(f"--tensorboard draws the curves of one training; leave it out with {several[0]}.")
+    if distill is not None and several:
+        raise ConfigError(f"--distill teaches one network by cross-entropy; leave it out with {several[0]}.")
+    if fine_tune and objective != "supcon":
+        raise ConfigError("--fine-tune belongs to --objective supcon; all other trainings train the whole network.")
     callbacks = [ProgressBar(log), *([TensorBoard(out / "tensorboard")] if tensorboard else [])]
     config = recipe.train_config()
     images = open_dataset(dataset, root, exclude)
@@ -80,6 +96,11 @@ def train(
         for result in results[:-1]:
             log.print(str(result.report))
         result = results[-1]
+    elif objective == "supcon":
+        from cellnet.experiments import classifier_config, train_contrastive
+
+        make, stages_of = recipe.maker(images.labels), (config, classifier_config(config, fine_tune=fine_tune))
+        result = train_contrastive(parts, make, stages_of, out, fine_tune=fine_tune, **shared)
     else:
         torch.manual_seed(config.seed)  # the initial weights too: the same words give the same model
         net = recipe.create(images.labels)

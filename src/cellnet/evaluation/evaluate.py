@@ -34,6 +34,7 @@ def evaluate(
     batch_size: int = 32,
     device: str | torch.device | None = None,
     progress: bool = False,
+    features: bool = False,
     title: str | None = None,
     history: Sequence[Mapping[str, Any]] | None = None,
     best_epoch: int | None = None,
@@ -51,6 +52,7 @@ def evaluate(
         batch_size: Images at a time.
         device: Where to compute, e.g. ``"cuda"``; default: where the model is.
         progress: Show a progress bar on standard error.
+        features: Keep the backbone's features in the predictions, and show in the report how the images lie in them.
         title: Headline of the report; default: the data set's.
         history: Rows of `Trainer.fit`, for the curves.
         best_epoch: The epoch whose weights these are, to be marked in them.
@@ -78,7 +80,7 @@ def evaluate(
         _calibrate(model, calibrate_on, options)
     name = dataset.card.title if dataset.card else ""
     return Report.from_predictions(
-        predict(model, dataset, **options),
+        predict(model, dataset, features=features, **options),
         title=title or (f"Evaluation on {name}" if name else "Evaluation"),
         dataset=name,
         part=dataset.part,

@@ -55,11 +55,12 @@ class Row:
     picture: str | None
 
 
-def render(report: Report) -> str:
+def render(report: Report, embedding: Figure | None = None) -> str:
     """The page as text.
 
     Args:
         report: What to show. Its ``images`` are asked for the pictures.
+        embedding: What `Report.embedding` gave, if it is to be shown.
     """
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
@@ -80,6 +81,7 @@ def render(report: Report) -> str:
         lineage=report.lineage_errors(),
         curves=_svg(plots.training_curves(report.history, report.best_epoch)) if report.history else None,
         curves_in_words=plots.describe_curves(report.history, report.best_epoch) if report.history else "",
+        embedding=None if embedding is None else _svg(embedding),
         reliability=_svg(plots.reliability(report.reliability())),
         bins=calibration.NUM_BINS,
         worst=[_row(report, i) for i in report.worst(24)],
@@ -196,7 +198,7 @@ def _svg(figure: Figure) -> Markup:
     """A figure to stand within the page: text as text, colours from the page, nothing that points outside."""
     stream = io.StringIO()
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "cellnet", "font.size": 10}):
-        figure.savefig(stream, format="svg", transparent=True)
+        figure.savefig(stream, format="svg", dpi=150, transparent=True)
     drawing = stream.getvalue()
     drawing = drawing[drawing.index("<svg") :]
     drawing = re.sub(r"<metadata>.*?</metadata>", "", drawing, flags=re.DOTALL)

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from cellnet._version import __version__
 from cellnet.errors import DataError
 from cellnet.evaluation import calibration, html, plots, text
+from cellnet.evaluation.embedding import embedding as embed
 from cellnet.evaluation.figures import INTERVAL_METHOD, ClassFigures, class_figures, overall_figures
 from cellnet.evaluation.intervals import Estimate
 from cellnet.evaluation.metrics import confusion_matrix
@@ -193,6 +194,20 @@ class Report:
         readable = self.predictions.readable
         return calibration.reliability_bins(self.predictions.probabilities[readable], self.targets[readable])
 
+    def embedding(self, method: str = "tsne") -> Figure | None:
+        """How the images lie in the network's features, see `cellnet.evaluation.embedding`.
+
+        Args:
+            method: ``pca``, ``tsne`` or ``umap``.
+
+        Returns:
+            A figure; None where the predictions have no features, or of fewer than three images.
+        """
+        readable = self.predictions.readable
+        if self.predictions.features is None or self.n < 3:
+            return None
+        return embed(self.predictions.features[readable], self.targets[readable], self.schema.names, method)
+
     def _right(self, row: int) -> bool:
         return bool(self.predictions.probabilities[row].argmax() == self.targets[row])
 
@@ -230,6 +245,8 @@ class Report:
     def save(self, folder: str | PathLike[str]) -> Path:
         """Write the report: report.html, metrics.json, predictions.csv and the plots as PNG files.
 
+        Where the predictions have features, one plot more shows how the images lie in them: embedding.png.
+
         Args:
             folder: Made if it is not there; files of an earlier report in it are replaced.
 
@@ -247,12 +264,14 @@ class Report:
         }
         if self.history:
             figures["curves.png"] = plots.training_curves(self.history, self.best_epoch)
+        if (embedding := self.embedding()) is not None:
+            figures["embedding.png"] = embedding
         for name, figure in figures.items():
             _save_png(figure, out / name)
         write_text(out / "metrics.json", json.dumps(self.to_dict(), indent=1, allow_nan=False) + "\n")
         self.predictions.to_csv(out / "predictions.csv")
         # Last: whoever sees the page finds everything else in place.
-        return write_text(out / "report.html", html.render(self))
+        return write_text(out / "report.html", html.render(self, embedding))
 
 
 def versions() -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from cellnet.experiments.compare import compare_trials, repeat_splits
 from cellnet.experiments.comparison import Comparison
+from cellnet.experiments.contrastive import classifier_config, train_contrastive
 from cellnet.experiments.cross_validation import CrossValidation, cross_validate
 from cellnet.experiments.hybrid import create_network, train_two_stages
 from cellnet.experiments.protocol import Protocol, list_protocols, load_protocol
@@ -16,6 +17,7 @@ __all__ = [
     "Protocol",
     "RunResult",
     "Trial",
+    "classifier_config",
     "compare_trials",
     "create_network",
     "cross_validate",
@@ -24,6 +26,7 @@ __all__ = [
     "load_protocol",
     "repeat_splits",
     "train_and_report",
+    "train_contrastive",
     "train_two_stages",
     "vary",
     "vary_singly",

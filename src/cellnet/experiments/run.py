@@ -47,6 +47,7 @@ def train_and_report(
     starting_weights: str = "",
     distill: CellClassifier | None = None,
     balance: Any = None,
+    features: bool = False,
 ) -> RunResult:
     """Train on the first of three parts, choose the best epoch on the second, and judge it on the third.
 
@@ -67,18 +68,14 @@ def train_and_report(
         starting_weights: Where the model's weights started from, for the card.
         distill: A trained model to learn from as well, see `Trainer`.
         balance: Balances the training part, see `Trainer`.
+        features: Show in the report how the test images lie in the network's features.
 
     Raises:
         DataError: Not three parts, or a teacher that may have been trained on images of the test part.
         CellnetError: As `Trainer.fit` and `evaluate`.
     """
     folder = Path(out)
-    if [part.part for part in parts] != ["train", "val", "test"]:
-        raise DataError(
-            f"A training needs the parts train, val and test, not {[part.part for part in parts]}; "
-            "divide by three shares, such as 0.7,0.1,0.2."
-        )
-    train, val, test = parts
+    train, val, test = check_three(parts)
     if distill is not None:
         check_teacher(distill, train)
     split_digest = split_hash(train, val, test)
@@ -93,7 +90,9 @@ def train_and_report(
         facts={"split": split, "split_hash": split_digest, "command": command},
     )
     fit = trainer.fit(train, val, resume=resume)
-    report = evaluate(fit.model, test, calibrate_on=val, history=fit.history, best_epoch=fit.best_epoch)
+    report = evaluate(
+        fit.model, test, calibrate_on=val, history=fit.history, best_epoch=fit.best_epoch, features=features
+    )
     shares = ", ".join(f"{len(part)} {part.part}" for part in parts)
     card = WeightsCard(
         name=name,
@@ -113,6 +112,21 @@ def train_and_report(
         return fit.model.save(folder / "model", card=card, overwrite=True)
 
     return RunResult(fit, report, on_main_process(write))
+
+
+def check_three(parts: Sequence[CellDataset]) -> tuple[CellDataset, CellDataset, CellDataset]:
+    """Training, validation and test part, in this order.
+
+    Raises:
+        DataError: They are not these.
+    """
+    names = [part.part for part in parts]
+    if names != ["train", "val", "test"]:
+        raise DataError(
+            f"A training needs the parts train, val and test, not {names}; divide by three shares, such as 0.7,0.1,0.2."
+        )
+    train, val, test = parts
+    return train, val, test
 
 
 def check_teacher(teacher: CellClassifier, train: CellDataset) -> None:

@@ -1,6 +1,7 @@
 """Classifiers: a backbone and a head that know their classes and their images."""
 
 from cellnet.models.classifier import CellClassifier
+from cellnet.models.contrastive import ContrastiveClassifier
 from cellnet.models.describe import describe_models
 from cellnet.models.factory import create_model, from_architecture, list_models
 from cellnet.models.heads import FusionHead, Head, LinearHead, StudyHead
@@ -8,6 +9,7 @@ from cellnet.models.hybrid import HybridInceptionXception
 
 __all__ = [
     "CellClassifier",
+    "ContrastiveClassifier",
     "FusionHead",
     "Head",
     "HybridInceptionXception",

@@ -12,6 +12,7 @@ from torch import Tensor
 from cellnet.augment import create_augmentation
 from cellnet.datasets import CellDataset
 from cellnet.images import Preprocess
+from cellnet.models import CellClassifier
 from cellnet.training.config import TrainConfig
 from cellnet.training.loading import TrainingView, close, create_order, scoring_loader, training_loader
 
@@ -26,6 +27,7 @@ class TrainingData:
         config: Options of the run.
         process: Which process this is, from 0.
         processes: How many train together.
+        views: How many views of an image are learned at once.
         prepared: Whether the images of the training part have gone through ``preprocess`` already.
 
     Attributes:
@@ -42,6 +44,7 @@ class TrainingData:
         process: int,
         processes: int,
         *,
+        views: int = 1,
         prepared: bool = False,
     ) -> None:
         part = val.subset(np.arange(process, len(val), processes))
@@ -51,7 +54,7 @@ class TrainingData:
         remaining = None if config.preload or prepared else preprocess
         augmentation = None if config.augmentation == "none" else create_augmentation(config.augmentation)
         self.order = create_order(config, train.targets, process, processes)
-        self._view = TrainingView(train, remaining, augmentation, config.seed)
+        self._view = TrainingView(train, remaining, augmentation, config.seed, views)
         self._loader = training_loader(self._view, self.order, config.workers)
         self.val_loader = scoring_loader(
             TrainingView(part, None if config.preload else preprocess), config.batch_size, config.workers
@@ -62,7 +65,7 @@ class TrainingData:
         self._norm_loader = scoring_loader(TrainingView(sample, remaining), self.order.batch_size, config.workers)
 
     def epoch(self, epoch: int, first: int) -> Iterator[tuple[int, tuple[Tensor, Tensor]]]:
-        """The batches of an epoch with their numbers, from ``first`` on: uint8 N×3×S×S and int64 N."""
+        """The batches of an epoch with their numbers, from ``first`` on: uint8 N×3×S×S (or N×V×3×S×S) and int64 N."""
         self._view.set_epoch(epoch)
         self.order.start(epoch, batch=first)
         return enumerate(self._loader, start=first)
@@ -77,21 +80,23 @@ class TrainingData:
             close(loader)
 
 
-def balanced_part(train: CellDataset, sampler: Any, preprocess: Preprocess, config: TrainConfig) -> CellDataset:
-    """The training part balanced; its images have gone through ``preprocess``.
+def balance_part(train: CellDataset, sampler: Any, model: CellClassifier, config: TrainConfig) -> CellDataset:
+    """The training part balanced; its images have gone through the model's ``preprocess``.
 
     Args:
         train: Training part.
-        sampler: What `cellnet.balancing.balance` takes.
-        preprocess: The model's own.
-        config: Says whether images are held in memory, and the seed of a sampler that has none.
+        sampler: What `cellnet.balancing.balance` takes; None takes the one that the config names.
+        model: The model as its training begins, on the device that computes; it is put into evaluation mode.
+        config: Also says whether images are held in memory, and the seed of a sampler that has none.
 
     Raises:
         ConfigError: No sampler, or one that cannot balance these data.
         DataError: The result would not fit into memory.
     """
-    from cellnet.balancing import balance  # takes a second
+    from cellnet.balancing import balance, create_sampler  # takes a second
 
+    if sampler is None:
+        sampler = create_sampler(str(config.balance), model.eval().features)
     if config.preload:
-        return balance(train.preload(preprocess), sampler, seed=config.seed)
-    return balance(train, sampler, preprocess, config.seed)
+        return balance(train.preload(model.preprocess), sampler, seed=config.seed)
+    return balance(train, sampler, model.preprocess, config.seed)

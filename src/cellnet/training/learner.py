@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from accelerate import Accelerator
 from timm.utils.model_ema import ModelEmaV3
-from torch import Tensor
+from torch import Tensor, nn
 
 from cellnet.augment import BatchMixing
 from cellnet.errors import ConfigError
@@ -59,6 +59,8 @@ class Learner:
         if teacher is not None:
             teacher.model.to(self.device).to(memory_format=self._layout)
 
+        if isinstance(objective, nn.Module):
+            objective.to(self.device)
         model.to(self.device).to(memory_format=self._layout)
         self.optimizer = create_optimizer(model, config)
         # Before Accelerate wraps the model's forward, which a copy would share.
@@ -76,6 +78,7 @@ class Learner:
             "optimizer": self.optimizer,
             "scheduler": self.scheduler,
             "scaler": self._scaler,
+            "objective": objective if isinstance(objective, nn.Module) and objective.state_dict() else None,
         }
         self.stateful: dict[str, Any] = {name: part for name, part in parts.items() if part is not None}
 
@@ -100,7 +103,7 @@ class Learner:
         """One batch forward and backward; its gradient is added to those of the batches since the last `update`.
 
         Args:
-            images: uint8 N×3×S×S, on any device.
+            images: uint8 N×3×S×S, or N×V×3×S×S for V views of each, on any device.
             targets: int64 N.
             size: Side at which the model sees the images, pixels.
             share: Weight of this batch among those of a step.
@@ -110,6 +113,8 @@ class Learner:
             The mean loss of the batch, a scalar without gradient that may still be on its way.
         """
         images, targets = (each.to(self.device, non_blocking=True) for each in (images, targets))
+        if images.ndim == 5:
+            images = images.flatten(0, 1)
         if self._mixing is not None:
             images, targets = self._mixing(images, targets, self._classes)
         if self._teacher is not None:

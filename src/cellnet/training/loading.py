@@ -106,6 +106,7 @@ class TrainingView(Batches):
         preprocess: The model's own; None where the images have gone through it already.
         augmentation: uint8 3×S×S -> uint8 3×S×S drawing from torch's global generator, or None.
         seed: Seed of the run.
+        views: How many augmented views to make of each image; where there are several, an image is V×3×S×S.
     """
 
     def __init__(
@@ -114,11 +115,13 @@ class TrainingView(Batches):
         preprocess: Preprocess | None,
         augmentation: Callable[[Tensor], Tensor] | None = None,
         seed: int = 0,
+        views: int = 1,
     ) -> None:
         super().__init__(dataset)
         self.preprocess = preprocess
         self.augmentation = augmentation
         self.seed = seed
+        self.views = views
         self.epoch = torch.zeros((), dtype=torch.int64)  # a tensor, so that living workers see it change
 
     def set_epoch(self, epoch: int) -> None:
@@ -127,7 +130,7 @@ class TrainingView(Batches):
 
     def __getitems__(self, indices: list[int]) -> tuple[Tensor, Tensor]:
         """The batch, already put together."""
-        if self.preprocess is None and self.augmentation is None:
+        if self.preprocess is None and self.augmentation is None and self.views == 1:
             return self.dataset.batch(indices)
         return self.together(map(self._image, indices), indices)
 
@@ -135,11 +138,12 @@ class TrainingView(Batches):
         image = self.dataset.image(index)
         if self.preprocess is not None:
             image = self.preprocess(image)
-        if self.augmentation is not None:
-            with torch.random.fork_rng(devices=[]):
-                torch.default_generator.manual_seed(derive_seed(self.seed, "augment", int(self.epoch), index))
-                image = self.augmentation(image)
-        return image
+        if self.augmentation is None:
+            return image if self.views == 1 else image.expand(self.views, -1, -1, -1)
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(derive_seed(self.seed, "augment", int(self.epoch), index))
+            views = [self.augmentation(image) for _ in range(self.views)]
+        return views[0] if self.views == 1 else torch.stack(views)
 
 
 def training_loader(view: TrainingView, order: EpochOrder, workers: int) -> DataLoader[tuple[Tensor, Tensor]]:

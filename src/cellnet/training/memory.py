@@ -15,7 +15,7 @@ from accelerate.utils.memory import should_reduce_batch_size
 from cellnet.errors import ConfigError
 from cellnet.models import CellClassifier
 from cellnet.training.config import TrainConfig
-from cellnet.training.objectives import Objective
+from cellnet.training.objectives import Objective, views_of
 
 SMALLEST_BATCH = 2
 """One image has no variance for batch normalisation."""
@@ -77,10 +77,11 @@ def training_pass(model: CellClassifier, objective: Objective, accelerator: Acce
 
     def compute(images: int) -> None:
         size, device = model.preprocess.image_size, accelerator.device
-        batch = torch.zeros(images, 3, size, size, dtype=torch.uint8, device=device)
+        batch = torch.zeros(views_of(objective) * images, 3, size, size, dtype=torch.uint8, device=device)
+        targets = torch.arange(images, device=device) % len(model.labels)
         net = copy.deepcopy(model).to(device).train()
         with accelerator.autocast():
-            loss = objective(net, batch, torch.zeros(images, dtype=torch.int64, device=device))
+            loss = objective(net, batch, targets)
         accelerator.backward(loss)
 
     return compute

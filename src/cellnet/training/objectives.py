@@ -12,18 +12,22 @@ from torch import Tensor, nn
 
 from cellnet.datasets import CellDataset
 from cellnet.errors import ConfigError
+from cellnet.models import ContrastiveClassifier
 from cellnet.training.config import TrainConfig
 
 
 class Objective(Protocol):
-    """Computes the loss of one batch; the trainer knows nothing else about the task."""
+    """Computes the loss of one batch; the trainer knows nothing else about the task.
+
+    An attribute ``views`` above 1 asks for so many augmented views of each image, one after the other.
+    """
 
     def __call__(self, model: nn.Module, images: Tensor, targets: Tensor) -> Tensor:
         """Mean loss of a batch, a scalar with gradient.
 
         Args:
             model: The network.
-            images: uint8 N×3×S×S.
+            images: uint8 N×3×S×S; N·V×3×S×S where there are V views of each image.
             targets: int64 N; or float N×C, the share of each class, where mixup or cutmix made the images.
         """
         ...
@@ -73,6 +77,68 @@ class Classification:
         logits = model(images).float()
         weights = None if self.class_weights is None else self.class_weights.to(logits.device)
         return F.cross_entropy(logits, targets, weights, label_smoothing=self.label_smoothing)
+
+
+class Contrastive(nn.Module):
+    """A contrastive loss of the projections of two views of each image, for a `ContrastiveClassifier`.
+
+    The cross-entropy of its head is added, whose gradient ends at the head: both are minimised apart.
+
+    Args:
+        loss: Takes projections B×V×D and labels B, such as `cellnet.losses.SupConLoss`.
+    """
+
+    views = 2
+
+    def __init__(self, loss: nn.Module) -> None:
+        super().__init__()
+        self.loss = loss
+
+    def forward(self, model: nn.Module, images: Tensor, targets: Tensor) -> Tensor:
+        """Mean loss of a batch of V views of each of B images, computed in float32.
+
+        Args:
+            model: A `ContrastiveClassifier`.
+            images: uint8 B·V×3×S×S.
+            targets: int64 B.
+        """
+        projections, logits = model(images, project=True)
+        views = len(images) // len(targets)
+        contrast: Tensor = self.loss(projections.view(len(targets), views, -1), targets)
+        return contrast + F.cross_entropy(logits.float(), targets.repeat_interleave(views))
+
+
+def views_of(objective: Objective) -> int:
+    """How many views of an image an objective asks for."""
+    return int(getattr(objective, "views", 1))
+
+
+def in_words(objective: Objective) -> str:
+    """An objective for the identity of a run: its options where it tells them, else its name."""
+    return repr(objective) if isinstance(objective, nn.Module) else type(objective).__qualname__
+
+
+def check_objective(objective: Objective, model: nn.Module, config: TrainConfig, *, teacher: bool) -> None:
+    """Refuse a contrastive objective where what it needs is missing, or what it does not know is wanted.
+
+    Args:
+        objective: What is minimised.
+        model: The model to train.
+        config: How.
+        teacher: Whether there is one.
+
+    Raises:
+        ConfigError: It is so.
+    """
+    if isinstance(objective, Contrastive) and not isinstance(model, ContrastiveClassifier):
+        raise ConfigError(
+            "A contrastive objective trains a ContrastiveClassifier; give "
+            "cellnet.models.ContrastiveClassifier(model), or see cellnet.experiments.train_contrastive."
+        )
+    mixed = [name for name in ("mixup", "cutmix") if getattr(config, name)]
+    if views_of(objective) > 1 and (mixed or teacher):
+        what = " and ".join([*mixed, *(["a teacher"] if teacher else [])])
+        raise ConfigError(f"An objective of several views compares images of whole classes; train without {what}.")
 
 
 def create_objective(config: TrainConfig, train: CellDataset) -> Classification:

@@ -20,7 +20,7 @@ from cellnet.errors import ConfigError, DataError
 from cellnet.models import CellClassifier
 from cellnet.training.callbacks import Callback, HistoryCSV, Row
 from cellnet.training.config import MONITORS, TrainConfig
-from cellnet.training.data import TrainingData, balanced_part
+from cellnet.training.data import TrainingData, balance_part
 from cellnet.training.distillation import Teacher, weights_hash
 from cellnet.training.interrupts import Interrupted, deferred_signals
 from cellnet.training.learner import Learner
@@ -35,7 +35,7 @@ from cellnet.training.memory import (
     with_fitting_batch,
 )
 from cellnet.training.normalisation import measure_statistics
-from cellnet.training.objectives import Objective, create_objective
+from cellnet.training.objectives import Objective, check_objective, create_objective, in_words, views_of
 from cellnet.training.parts import check_parts
 from cellnet.training.processes import create_accelerator, on_main_process, share_buffers
 from cellnet.training.progress import Progress
@@ -171,14 +171,11 @@ class Trainer:
                 f"{len(train)} images are too few to train on in {processes} processes; each needs at least two, "
                 "for batch normalisation."
             )
-        sampler = self.balance
-        if config.balance is not None:
-            from cellnet.balancing import create_sampler  # takes a second
-
-            sampler = create_sampler(config.balance, model.to(accelerator.device).eval().features)
-        if sampler is not None:
-            train = balanced_part(train, sampler, model.preprocess, config)
+        balanced = self.balance is not None or config.balance is not None
+        if balanced:
+            train = balance_part(train, self.balance, model.to(accelerator.device), config)
         objective = self.objective or create_objective(config, train)
+        check_objective(objective, model, config, teacher=self.teacher is not None)
         if config.fit_batch:
             before = self.folder.config() if self.folder is not None else None
             self.config = config = (
@@ -188,8 +185,16 @@ class Trainer:
             )
         with ExitStack() as stack:
             state = self._claim(stack, accelerator, train, val, resume)
-            prepared = sampler is not None
-            data = TrainingData(train, val, model.preprocess, config, process, processes, prepared=prepared)
+            data = TrainingData(
+                train,
+                val,
+                model.preprocess,
+                config,
+                process,
+                processes,
+                views=views_of(objective),
+                prepared=balanced,
+            )
             stack.callback(data.close)
             order = data.order
             steps = math.ceil(order.batches / config.gradient_accumulation)  # updates of the weights an epoch
@@ -318,6 +323,7 @@ class Trainer:
 
         def claim() -> dict[str, Any] | None:
             identity = run_identity(self.model, train, val, accelerator)
+            identity["objective"] = None if self.objective is None else in_words(self.objective)
             identity["teacher"] = None if self.teacher is None else weights_hash(self.teacher.model)
             session = run_session(train, val, self.config.seed, accelerator.device)
             return folder.claim(self.config, identity, session | self.facts, resume)
