@@ -31,6 +31,7 @@ class Case:
 
 CASES = [
     Case("cnn", 32, input_size=128, mean=HALF, std=HALF),
+    Case("unet", 32, grid=16, input_size=128, mean=HALF, std=HALF),
     Case("resnet50"),
     Case("vgg16"),
     Case("densenet201"),

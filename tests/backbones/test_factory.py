@@ -26,7 +26,7 @@ def blocked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def test_the_names_of_the_study() -> None:
-    study = {"cnn", "resnet50", "vgg16", "densenet201", "mobilenet_v2", "inception_v3", "xception"}
+    study = {"cnn", "unet", "resnet50", "vgg16", "densenet201", "mobilenet_v2", "inception_v3", "xception"}
     assert study <= set(BACKBONES.list())
 
 

@@ -7,6 +7,7 @@ from cellnet.backbones.factory import BACKBONES, create_backbone
 from cellnet.backbones.normalise import Normalise
 from cellnet.backbones.probe import check_image_size
 from cellnet.backbones.timm_backbone import STUDY_NETWORKS, TimmBackbone, timm_spelling
+from cellnet.backbones.unet import UNet
 from cellnet.backbones.weights import WeightsReport
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "PlainCNN",
     "Statistics",
     "TimmBackbone",
+    "UNet",
     "WeightsReport",
     "check_image_size",
     "create_backbone",

@@ -30,10 +30,10 @@ class PlainCNN(Backbone):
         self.num_features = _WIDTHS[-1]
         self.input_size = 128
         self.mean = self.std = (0.5, 0.5, 0.5)
-        layers: list[nn.Module] = [_block(3, _WIDTHS[0], stride=2)]
+        layers: list[nn.Module] = [block(3, _WIDTHS[0], stride=2)]
         for width, next_width in pairwise(_WIDTHS):
-            layers += [nn.MaxPool2d(2), _block(width, next_width)]
-        self.blocks = nn.Sequential(*layers, _block(_WIDTHS[-1], _WIDTHS[-1]))
+            layers += [nn.MaxPool2d(2), block(width, next_width)]
+        self.blocks = nn.Sequential(*layers, block(_WIDTHS[-1], _WIDTHS[-1]))
 
     def feature_maps(self, images: Tensor) -> Tensor:
         """Normalised images BxCxHxW -> Bx256xH/16xW/16."""
@@ -41,7 +41,8 @@ class PlainCNN(Backbone):
         return maps
 
 
-def _block(in_channels: int, out_channels: int, stride: int = 1) -> nn.Sequential:
-    convolution = nn.Conv2d(in_channels, out_channels, 3, stride, padding=1, bias=False)
+def block(in_channels: int, out_channels: int, stride: int = 1, kernel: int = 3) -> nn.Sequential:
+    """Convolution, batch normalisation, ReLU; the maps keep their size but for the stride."""
+    convolution = nn.Conv2d(in_channels, out_channels, kernel, stride, padding=kernel // 2, bias=False)
     nn.init.kaiming_normal_(convolution.weight, mode="fan_out", nonlinearity="relu")
     return nn.Sequential(convolution, nn.BatchNorm2d(out_channels), nn.ReLU(inplace=True))

@@ -10,6 +10,7 @@ from cellnet.backbones.base import Backbone
 from cellnet.backbones.cnn import PlainCNN
 from cellnet.backbones.composite import CompositeBackbone
 from cellnet.backbones.timm_backbone import STUDY_NETWORKS, TimmBackbone, timm_spelling
+from cellnet.backbones.unet import UNet
 from cellnet.errors import ConfigError
 from cellnet.registry import Registry, unknown_name
 
@@ -17,13 +18,14 @@ BACKBONES = Registry[Callable[..., Backbone]]("backbone", "cellnet.backbones")
 """Names that `create_backbone` knows beside ``timm:<name>``: each entry takes ``pretrained`` and builds."""
 
 
-@BACKBONES.register("cnn")
-def _cnn(*, pretrained: bool = False) -> Backbone:
+def _own(network: Callable[[], Backbone], name: str, *, pretrained: bool = False) -> Backbone:
     if pretrained:
-        raise ConfigError("There are no pretrained weights for 'cnn'; it is made to be trained from nothing.")
-    return PlainCNN()
+        raise ConfigError(f"There are no pretrained weights for {name!r}; it is made to be trained from nothing.")
+    return network()
 
 
+BACKBONES.register("cnn")(partial(_own, PlainCNN, "cnn"))
+BACKBONES.register("unet")(partial(_own, UNet, "unet"))
 for _name, _tag in STUDY_NETWORKS.items():
     BACKBONES.register(_name)(partial(TimmBackbone, _tag, _name))
 

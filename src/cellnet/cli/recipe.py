@@ -107,6 +107,7 @@ class Recipe:
             **options: Options of `create_network` that go before all others.
         """
         from cellnet.experiments import create_network
+        from cellnet.models import SegmentingClassifier
 
         name = name or self.model
         given = {
@@ -121,7 +122,8 @@ class Recipe:
         if self.weights is not None:
             chosen.pop("pretrained", None)  # the file takes its place
         chosen |= {key: value for key, value in given.items() if value is not None}
-        return create_network(name, labels, **(chosen | options))
+        model = create_network(name, labels, **(chosen | options))
+        return SegmentingClassifier(model) if self.train_config(name).mask_weight else model
 
     def maker(self, labels: LabelSchema, name: str | None = None, **options: Any) -> Callable[[], CellClassifier]:
         """What makes the model of `create`, as often as it is called."""

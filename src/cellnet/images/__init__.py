@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from cellnet.images.decoding import MAX_PIXELS, MAX_SCANS, decode
 from cellnet.images.listing import IMAGE_SUFFIXES, list_images
+from cellnet.images.nucleus import nucleus_masks
 from cellnet.images.pixels import to_uint8_rgb
 from cellnet.images.preprocess import IMAGENET_MEAN, IMAGENET_STD, INTERPOLATIONS, Preprocess
 from cellnet.images.stacking import stack_images
@@ -18,6 +19,7 @@ __all__ = [
     "Preprocess",
     "decode",
     "list_images",
+    "nucleus_masks",
     "stack_images",
     "to_uint8_rgb",
 ]

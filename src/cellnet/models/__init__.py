@@ -6,6 +6,7 @@ from cellnet.models.describe import describe_models
 from cellnet.models.factory import create_model, from_architecture, list_models
 from cellnet.models.heads import FusionHead, Head, LinearHead, StudyHead
 from cellnet.models.hybrid import HybridInceptionXception
+from cellnet.models.segmenting import SegmentingClassifier
 
 __all__ = [
     "CellClassifier",
@@ -14,6 +15,7 @@ __all__ = [
     "Head",
     "HybridInceptionXception",
     "LinearHead",
+    "SegmentingClassifier",
     "StudyHead",
     "create_model",
     "describe_models",

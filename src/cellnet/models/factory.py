@@ -20,6 +20,7 @@ from cellnet.labels import PBC_LABELS, LabelSchema
 from cellnet.models.classifier import CellClassifier
 from cellnet.models.heads import HEADS, FusionHead
 from cellnet.models.hybrid import HybridInceptionXception
+from cellnet.models.segmenting import SegmentingClassifier
 from cellnet.registry import check_name, unknown_name
 
 HYBRID_BACKBONE = "inception_v3+xception"
@@ -105,7 +106,8 @@ def from_architecture(architecture: dict[str, Any]) -> CellClassifier:
             part.mean, part.std = tuple(numbers["mean"]), tuple(numbers["std"])
         if isinstance(backbone, CompositeBackbone):
             backbone = CompositeBackbone(backbone.branches)  # with the branches' new statistics
-        return _assemble(backbone, labels, Preprocess.from_dict(preprocess), kind, head["dropout"])
+        model = _assemble(backbone, labels, Preprocess.from_dict(preprocess), kind, head["dropout"])
+        return SegmentingClassifier(model) if architecture.get("masks") else model
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ConfigError(
             f"Not the architecture of a model ({type(error).__name__}: {error}); "

@@ -69,6 +69,8 @@ class TrainConfig:
         start_size: Side in pixels of the images in the first epoch; it grows over two thirds of the epochs to the
             model's own (progressive size, Tan & Le 2021, arXiv 2104.00298), on which it is always judged. None
             trains on the model's size all the time.
+        mask_weight: Weight of finding the nucleus beside the classes, for a `SegmentingClassifier`; the masks to learn
+            follow from the stain, see `cellnet.images.nucleus_masks`.
         distill_weight: Share of a teacher's soft labels in the targets, where the trainer is given a teacher.
         distill_temperature: What the teacher's logits are divided by: above 1, its labels are softer.
         precision: ``auto`` is bf16 on a GPU that has it and fp32 elsewhere.
@@ -119,6 +121,7 @@ class TrainConfig:
     mixup: float = 0.0
     cutmix: float = 0.0
     start_size: int | None = None
+    mask_weight: float = 0.0
     distill_weight: float = 0.5
     distill_temperature: float = 1.0
     precision: str = "auto"
@@ -166,6 +169,7 @@ class TrainConfig:
             "mixup": (0, 100),
             "cutmix": (0, 100),
             "start_size": (8, 1e5),
+            "mask_weight": (0, 1e3),
             "distill_weight": (0, 1),
             "distill_temperature": (0.01, 100),
             "ema": (0, 0.999999),

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from cellnet.datasets import CellDataset
 from cellnet.errors import ConfigError
-from cellnet.models import ContrastiveClassifier
+from cellnet.images import nucleus_masks
+from cellnet.models import ContrastiveClassifier, SegmentingClassifier
 from cellnet.training.config import TrainConfig
 
 
@@ -74,9 +75,35 @@ class Classification:
 
     def __call__(self, model: nn.Module, images: Tensor, targets: Tensor) -> Tensor:
         """Mean loss of a batch, computed in float32."""
-        logits = model(images).float()
+        return self.of_logits(model(images), targets)
+
+    def of_logits(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Mean loss of logits N×C, computed in float32."""
+        logits = logits.float()
         weights = None if self.class_weights is None else self.class_weights.to(logits.device)
         return F.cross_entropy(logits, targets, weights, label_smoothing=self.label_smoothing)
+
+
+class WithNucleus(Classification):
+    """Cross-entropy, and how well the nucleus is found: binary cross-entropy with the masks of `nucleus_masks`.
+
+    Args:
+        mask_weight: Weight of the second.
+        label_smoothing: See `Classification`.
+        class_weights: See `Classification`.
+    """
+
+    def __init__(self, mask_weight: float, label_smoothing: float = 0.0, class_weights: Tensor | None = None) -> None:
+        super().__init__(label_smoothing, class_weights)
+        self.mask_weight = mask_weight
+
+    def __call__(self, model: nn.Module, images: Tensor, targets: Tensor) -> Tensor:
+        """Mean loss of a batch for a `SegmentingClassifier`, computed in float32."""
+        logits, places = model(images, masks=True)
+        masks = nucleus_masks(images).float()[:, None]
+        shares = F.interpolate(masks, places.shape[-2:], mode="area")[:, 0]
+        found = F.binary_cross_entropy_with_logits(places.float(), shares)
+        return self.of_logits(logits, targets) + self.mask_weight * found
 
 
 class Contrastive(nn.Module):
@@ -119,7 +146,7 @@ def in_words(objective: Objective) -> str:
 
 
 def check_objective(objective: Objective, model: nn.Module, config: TrainConfig, *, teacher: bool) -> None:
-    """Refuse a contrastive objective where what it needs is missing, or what it does not know is wanted.
+    """Refuse an objective whose model lacks what it needs, or that cannot do what is wanted.
 
     Args:
         objective: What is minimised.
@@ -134,6 +161,11 @@ def check_objective(objective: Objective, model: nn.Module, config: TrainConfig,
         raise ConfigError(
             "A contrastive objective trains a ContrastiveClassifier; give "
             "cellnet.models.ContrastiveClassifier(model), or see cellnet.experiments.train_contrastive."
+        )
+    if isinstance(objective, WithNucleus) and not isinstance(model, SegmentingClassifier):
+        raise ConfigError(
+            f"mask_weight={objective.mask_weight:g} trains a SegmentingClassifier; give "
+            "cellnet.models.SegmentingClassifier(cellnet.create_model('unet')), or mask_weight=0."
         )
     mixed = [name for name in ("mixup", "cutmix") if getattr(config, name)]
     if views_of(objective) > 1 and (mixed or teacher):
@@ -158,4 +190,6 @@ def create_objective(config: TrainConfig, train: CellDataset) -> Classification:
         from cellnet.balancing import effective_number_weights  # takes a second
 
         weights = effective_number_weights(train.targets, classes)
+    if config.mask_weight:
+        return WithNucleus(config.mask_weight, config.label_smoothing, weights)
     return Classification(config.label_smoothing, weights)
