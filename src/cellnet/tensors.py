@@ -10,6 +10,7 @@ from os import PathLike
 from pathlib import Path
 
 import safetensors.torch
+import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
@@ -94,6 +95,15 @@ def read_metadata(path: str | PathLike[str]) -> dict[str, str]:
         return {str(key): str(value) for key, value in header.get("__metadata__", {}).items()}
     except (struct.error, ValueError, AttributeError) as error:
         raise WeightsError(f"{path} is damaged or no safetensors file ({error}); get it again.") from error
+
+
+def hash_tensors(tensors: Mapping[str, Tensor]) -> str:
+    """A short hash of tensors and their names, e.g. of a model's state: sixteen hexadecimal digits."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:16]
 
 
 def _read(path: Path) -> bytes:

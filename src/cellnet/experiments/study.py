@@ -20,8 +20,8 @@ from cellnet.files import atomic_path, write_text
 from cellnet.inference import Predictions
 from cellnet.labels import LabelSchema
 from cellnet.models import CellClassifier
+from cellnet.tensors import hash_tensors
 from cellnet.training import Callback, TrainConfig
-from cellnet.training.distillation import weights_hash
 from cellnet.training.processes import on_main_process
 
 MakeModel = Callable[[], CellClassifier]
@@ -150,7 +150,7 @@ class StudyFolder:
             **model.architecture,
             "labels": model.labels.hash,  # in place of all their words
             "starting_weights": starting_weights,
-            "teacher": None if distill is None else weights_hash(distill),
+            "teacher": None if distill is None else hash_tensors(distill.state_dict()),
             **{str(part.part): part.fingerprint() for part in parts},
         }
         done = folder / "done.json"

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from cellnet.inference.neighbours import Neighbour, NeighbourIndex
 from cellnet.inference.ood import abstain, energy_score, fit_thresholds, softmax
 from cellnet.inference.predictions import Prediction, Predictions
 from cellnet.inference.predictor import evaluation_mode, predict, torch_device
 
 __all__ = [
+    "Neighbour",
+    "NeighbourIndex",
     "Prediction",
     "Predictions",
     "abstain",

@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from os import PathLike
     from pathlib import Path
 
+    from cellnet.datasets import CellDataset
     from cellnet.hub import SelfTest
-    from cellnet.inference import Predictions
+    from cellnet.inference import Neighbour, NeighbourIndex, Predictions
 
 
 class ModelVerbs:
@@ -39,6 +40,21 @@ class ModelVerbs:
             One row an input, in input order; an unreadable image is a row with an error.
         """
         return import_module("cellnet.inference.predictor").predict(self, inputs, **options)  # type: ignore[no-any-return]
+
+    def neighbours(self, inputs: Any, among: CellDataset | NeighbourIndex, k: int = 5) -> list[list[Neighbour]]:
+        """Which known cells look like these: `cellnet.inference.NeighbourIndex` with this model.
+
+        Args:
+            inputs: As `predict` takes them.
+            among: Known cells; an index of them answers at once, a data set is looked through each time.
+            k: How many for each input.
+
+        Returns:
+            For each input its neighbours, the most similar first.
+        """
+        index = import_module("cellnet.inference").NeighbourIndex
+        known = among if isinstance(among, index) else index.build(self, among)
+        return known.nearest(self, inputs, k)  # type: ignore[no-any-return]
 
     def save(self, folder: str | PathLike[str], **options: Any) -> Path:
         """Write a checkpoint folder that `cellnet.load_pretrained` reads: `cellnet.hub.save`."""

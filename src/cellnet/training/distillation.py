@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-
 import torch
 from torch import Tensor
 
@@ -68,12 +66,3 @@ class Teacher:
         """
         logits = self.model(shrink(images, self.model.preprocess.image_size)).float()
         return torch.lerp(targets, (logits / self.temperature).softmax(1), self.weight)
-
-
-def weights_hash(model: CellClassifier) -> str:
-    """A short hash of a model's weights, sixteen hexadecimal digits."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(model.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()[:16]

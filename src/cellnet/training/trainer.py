@@ -18,10 +18,11 @@ from torch import Tensor, nn
 from cellnet.datasets import CellDataset
 from cellnet.errors import ConfigError, DataError
 from cellnet.models import CellClassifier
+from cellnet.tensors import hash_tensors
 from cellnet.training.callbacks import Callback, HistoryCSV, Row
 from cellnet.training.config import MONITORS, TrainConfig
 from cellnet.training.data import TrainingData, balance_part
-from cellnet.training.distillation import Teacher, weights_hash
+from cellnet.training.distillation import Teacher
 from cellnet.training.interrupts import Interrupted, deferred_signals
 from cellnet.training.learner import Learner
 from cellnet.training.loading import derive_seed, loading_errors, seed_generators
@@ -324,7 +325,7 @@ class Trainer:
         def claim() -> dict[str, Any] | None:
             identity = run_identity(self.model, train, val, accelerator)
             identity["objective"] = None if self.objective is None else in_words(self.objective)
-            identity["teacher"] = None if self.teacher is None else weights_hash(self.teacher.model)
+            identity["teacher"] = None if self.teacher is None else hash_tensors(self.teacher.model.state_dict())
             session = run_session(train, val, self.config.seed, accelerator.device)
             return folder.claim(self.config, identity, session | self.facts, resume)
 
