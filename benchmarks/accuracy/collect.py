@@ -8,6 +8,7 @@ A run that is there already is replaced; `benchmarks/tables.py` writes the READM
 from __future__ import annotations
 
 import csv
+import os
 import platform
 import sys
 import tomllib
@@ -41,9 +42,16 @@ def row_of(run: Path) -> dict[str, str]:
         "accuracy": str(Estimate(**card.metrics["accuracy"])),
         "macro_f1": str(Estimate(**card.metrics["macro_f1"])),
         "minutes": f"{sum(float(row['seconds']) for row in history) / 60:.0f}",
-        "machine": f"{platform.machine()}, 2 cores, no GPU",
-        "versions": ", ".join(f"{p} {version(p)}" for p in ("torch", "torchvision", "timm")),
+        **machine_facts(),
         "command": card.command,
+    }
+
+
+def machine_facts() -> dict[str, str]:
+    """On what the models are trained."""
+    return {
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, no GPU",
+        "versions": ", ".join(f"{p} {version(p)}" for p in ("torch", "torchvision", "timm")),
     }
 
 

@@ -10,18 +10,17 @@ from __future__ import annotations
 
 import csv
 import json
-import platform
 import sys
 from collections.abc import Callable, Mapping
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+from collect import RESULTS, machine_facts
 
 import cellnet
 from cellnet.evaluation import Estimate
 from cellnet.files import atomic_path
 
-RESULTS = Path(__file__).parents[1] / "results"
 Row = dict[str, str]
 
 
@@ -117,11 +116,7 @@ def facts_of(folder: Path) -> Row:
     """The command of a study, and on what it ran."""
     model = cellnet.load_pretrained(sorted(folder.glob("*/model"))[0])
     assert model.weights_card is not None
-    return {
-        "machine": f"{platform.machine()}, 2 cores, no GPU",
-        "versions": ", ".join(f"{p} {version(p)}" for p in ("torch", "torchvision", "timm")),
-        "command": model.weights_card.command,
-    }
+    return machine_facts() | {"command": model.weights_card.command}
 
 
 def estimate(row: Mapping[str, str], name: str) -> Estimate:
@@ -150,7 +145,7 @@ def main(words: list[str]) -> None:
         rows = [row | (facts_of(Path(folder)) if i == 0 else {}) for i, row in enumerate(rows)]
         columns = list(dict.fromkeys(key for row in [*rows[1:], rows[0]] for key in row))
         with (
-            atomic_path(RESULTS / f"{name}.csv") as temporary,
+            atomic_path(RESULTS.with_name(f"{name}.csv")) as temporary,
             temporary.open("w", newline="", encoding="utf-8") as file,
         ):
             writer = csv.DictWriter(file, columns, lineterminator="\n", restval="")
