@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from cellnet.cli import app as cli
 from cellnet.datasets import load_dataset, samples
+from cellnet.errors import ConfigError
 from cellnet.models import create_model
 from cellnet.training import Interrupted
 
@@ -276,6 +277,24 @@ def test_interrupts_full_disks_and_flaws_have_their_exit_codes(
         code, text = main_error("demo", capsys=capsys)
         assert code == expected
         assert words in text
+
+
+def test_another_process_tells_only_what_the_first_may_not_know(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cli, "SPEAKS", False)
+    monkeypatch.setattr(cli, "FIRST_TELLS_SECONDS", 0)
+    monkeypatch.setenv("RANK", "3")
+    for error, expected, words in (
+        (ConfigError("Its disk is full."), 1, "Error in process 3: Its disk is full."),
+        (KeyboardInterrupt(), 130, ""),
+    ):
+
+        def fail(error: BaseException = error) -> None:
+            raise error
+
+        monkeypatch.setattr(cli, "app", fail)
+        assert main_error("demo", capsys=capsys) == (expected, words)
 
 
 def test_a_whole_run_from_a_backbone_file(folder: Path, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
+import time
 from typing import Annotated
 
 import typer
@@ -25,8 +26,14 @@ from cellnet.cli import (
     publish,
     train,
 )
-from cellnet.cli.console import log
+from cellnet.cli.console import SPEAKS, log
 from cellnet.errors import CellnetError
+
+INTERRUPTED = (130, 143)
+"""Exit codes of what was asked to end."""
+
+FIRST_TELLS_SECONDS = 10
+"""How long another process of several leaves it to the first one to tell of an error."""
 
 app = typer.Typer(
     name="cellnet",
@@ -101,5 +108,10 @@ def main() -> None:
 
 
 def _fail(message: str, code: int) -> None:
-    log.print(f"Error: {message}", style="red", markup=False, soft_wrap=True)
+    if SPEAKS:
+        log.print(f"Error: {message}", style="red", markup=False, soft_wrap=True)
+    elif code not in INTERRUPTED:
+        # What all processes ran into is told by the first one, whose launcher then ends the others while they wait.
+        time.sleep(FIRST_TELLS_SECONDS)
+        print(f"Error in process {os.environ['RANK']}: {message}", file=sys.stderr)
     sys.exit(code)
