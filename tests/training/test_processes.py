@@ -75,6 +75,18 @@ def test_accumulated_batches_give_the_curve_of_the_same_global_batch(saw: list[d
         assert row == pytest.approx(whole, abs=1e-5)
 
 
+def test_balanced_and_contrastive_training_do_not_notice_processes(
+    saw: list[dict[str, Any]], alone: dict[str, Any]
+) -> None:
+    whole = {
+        "balanced": alone["train"](batch_size=16, balance="RandomOverSampler", sampling="class_balanced"),
+        "contrast": alone["contrast"](batch_size=16),
+    }
+    for name, fit in whole.items():
+        for row, expected in zip(saw[0][name], alone["curve"](fit), strict=True):
+            assert row == pytest.approx(expected, abs=1e-5), name
+
+
 def test_each_image_is_scored_exactly_once(saw: list[dict[str, Any]], alone: dict[str, Any]) -> None:
     one = alone["score"](1)
     assert one["computed"] == 21

@@ -18,10 +18,12 @@ from cellnet.datasets import CellDataset, load_dataset
 from cellnet.errors import CellnetError
 from cellnet.images import Preprocess
 from cellnet.labels import PBC_LABELS
-from cellnet.models import CellClassifier
+from cellnet.losses import SupConLoss
+from cellnet.models import CellClassifier, ContrastiveClassifier
 from cellnet.models.heads import LinearHead
 from cellnet.training import Callback, Fit, Interrupted, TrainConfig, Trainer
 from cellnet.training.loading import TrainingView, scoring_loader
+from cellnet.training.objectives import Contrastive
 from cellnet.training.processes import create_accelerator
 from cellnet.training.scoring import all_logits
 
@@ -58,6 +60,15 @@ def train(out: Path | None = None, callback: Callback | None = None, resume: boo
     config = TrainConfig(**COMMON | options)
     callbacks = [callback] if callback else []
     return Trainer(net(), config, out=out, callbacks=callbacks, device="cpu").fit(*parts(), resume=resume)
+
+
+def contrast(batch_size: int) -> Fit:
+    """Train by contrast with the images of all processes."""
+    torch.manual_seed(5)
+    model = ContrastiveClassifier(net(), dim=4)
+    config = TrainConfig(**COMMON, batch_size=batch_size)
+    objective = Contrastive(SupConLoss(temperature=0.5, gather=True))
+    return Trainer(model, config, objective=objective, device="cpu").fit(*parts())
 
 
 def curve(fit: Fit) -> list[list[float]]:
@@ -111,6 +122,8 @@ def main(folder: Path) -> None:
     fit = train(folder / "run", counts, batch_size=8)
     saw |= {"curve": curve(fit), "fingerprint": fingerprint(fit), "steps": counts.steps}
     saw["accumulated"] = curve(train(batch_size=4, gradient_accumulation=2))
+    saw["balanced"] = curve(train(batch_size=8, balance="RandomOverSampler", sampling="class_balanced"))
+    saw["contrast"] = curve(contrast(batch_size=8))
     saw["early"] = len(train(batch_size=8, epochs=20, lr=1e-9, patience=2, monitor="val_accuracy").history)
     try:
         train(folder / "run", batch_size=8)
