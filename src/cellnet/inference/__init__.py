@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from cellnet.inference.adaptation import adapt
 from cellnet.inference.neighbours import Neighbour, NeighbourIndex
 from cellnet.inference.ood import abstain, energy_score, fit_thresholds, softmax
 from cellnet.inference.predictions import Prediction, Predictions
@@ -13,6 +14,7 @@ __all__ = [
     "Prediction",
     "Predictions",
     "abstain",
+    "adapt",
     "energy_score",
     "evaluation_mode",
     "fit_thresholds",

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from cellnet.datasets import CellDataset
     from cellnet.hub import SelfTest
     from cellnet.inference import Neighbour, NeighbourIndex, Predictions
+    from cellnet.models.classifier import CellClassifier
 
 
 class ModelVerbs:
@@ -40,6 +41,15 @@ class ModelVerbs:
             One row an input, in input order; an unreadable image is a row with an error.
         """
         return import_module("cellnet.inference.predictor").predict(self, inputs, **options)  # type: ignore[no-any-return]
+
+    def adapt(self, inputs: Any, **options: Any) -> CellClassifier:
+        """A copy that is used to another laboratory's images, without labels: `cellnet.inference.adapt`.
+
+        Args:
+            inputs: Images as `predict` takes them.
+            **options: Options of `cellnet.inference.adapt`, e.g. ``prior``.
+        """
+        return import_module("cellnet.inference").adapt(self, inputs, **options)  # type: ignore[no-any-return]
 
     def neighbours(self, inputs: Any, among: CellDataset | NeighbourIndex, k: int = 5) -> list[list[Neighbour]]:
         """Which known cells look like these: `cellnet.inference.NeighbourIndex` with this model.

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from cellnet.datasets import CellDataset
 from cellnet.errors import ConfigError, DataError
 from cellnet.models import CellClassifier
+from cellnet.models.normalisation import measure_statistics
 from cellnet.tensors import hash_tensors
 from cellnet.training.callbacks import Callback, HistoryCSV, Row
 from cellnet.training.config import MONITORS, TrainConfig
@@ -35,7 +36,6 @@ from cellnet.training.memory import (
     with_batch,
     with_fitting_batch,
 )
-from cellnet.training.normalisation import measure_statistics
 from cellnet.training.objectives import Objective, check_objective, create_objective, in_words, views_of
 from cellnet.training.parts import check_parts
 from cellnet.training.processes import create_accelerator, on_main_process, share_buffers

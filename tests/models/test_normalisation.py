@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.optim.swa_utils import update_bn
 
 from cellnet.models import create_model
-from cellnet.training.normalisation import measure_statistics
+from cellnet.models.normalisation import measure_statistics
 
 
 @pytest.fixture
