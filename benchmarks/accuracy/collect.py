@@ -2,7 +2,8 @@
 
     python benchmarks/accuracy/collect.py runs/cnn runs/mobilenet_v2
 
-A run that is there already is replaced; `benchmarks/tables.py` writes the README's table from the file.
+A run of the same model and image size that is there already is replaced; `benchmarks/tables.py` writes the README's
+table from the file.
 """
 
 from __future__ import annotations
@@ -69,4 +70,4 @@ def replace_rows(path: Path, keys: tuple[str, ...], new: list[dict[str, str]]) -
 
 
 if __name__ == "__main__":
-    replace_rows(RESULTS, ("model",), [row_of(Path(run)) for run in sys.argv[1:]])
+    replace_rows(RESULTS, ("model", "image_size"), [row_of(Path(run)) for run in sys.argv[1:]])
