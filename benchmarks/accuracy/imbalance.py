@@ -1,4 +1,4 @@
-"""Does balancing help? PBC made imbalanced, seven remedies, the same steps for each: benchmarks/results/imbalance.csv.
+"""Does balancing help? PBC made imbalanced, eight ways, the same steps for each: benchmarks/results/imbalance.csv.
 
     python benchmarks/accuracy/imbalance.py packed/pbc64 mobilenetv2_100_imagenet.safetensors runs/imbalance 0,1,2,3,4
 
@@ -32,6 +32,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "none": {},
     "class_weights=balanced": {"class_weights": "balanced"},
     "class_weights=effective": {"class_weights": "effective"},
+    "focal_gamma=2": {"focal_gamma": 2.0},
     "sampling=class_balanced": {"sampling": "class_balanced"},
     "balance=RandomOverSampler": {"balance": "RandomOverSampler"},
     "balance=SMOTE": {"balance": "SMOTE"},

@@ -15,6 +15,7 @@ from cellnet.balancing import SMOTE, ClassBalancedSampler, MPerClassSampler, lis
 from cellnet.datasets import CellDataset, load_dataset
 from cellnet.errors import ConfigError, DataError, UnknownNameError
 from cellnet.experiments import cross_validate
+from cellnet.losses import FocalLoss
 from cellnet.models import CellClassifier, create_model
 from cellnet.training import Callback, TrainConfig, Trainer
 from cellnet.training.loading import TrainingOrder, create_order
@@ -124,6 +125,13 @@ def test_weights_by_effective_numbers(parts: Parts) -> None:
     weights = create_objective(TrainConfig(class_weights="effective"), parts[0]).class_weights
     assert weights is not None
     assert weights[5:].min() > weights[:5].max()
+
+
+def test_the_focal_loss_by_name(parts: Parts) -> None:
+    logits, targets = torch.randn(4, 8), torch.tensor([0, 1, 5, 5])
+    objective = create_objective(TrainConfig(focal_gamma=1.5, label_smoothing=0.1, class_weights="balanced"), parts[0])
+    expected = FocalLoss(1.5, objective.class_weights, 0.1)(logits, targets)
+    assert torch.equal(objective.of_logits(logits, targets), expected)
 
 
 def test_what_cannot_be_balanced(parts: Parts) -> None:

@@ -1,5 +1,6 @@
 """Losses that PyTorch does not have."""
 
+from cellnet.losses.focal import FocalLoss
 from cellnet.losses.supcon import SupConLoss
 
-__all__ = ["SupConLoss"]
+__all__ = ["FocalLoss", "SupConLoss"]

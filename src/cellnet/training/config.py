@@ -57,6 +57,7 @@ class TrainConfig:
         label_smoothing: Share of the target given to all classes, in [0, 1).
         class_weights: None; ``balanced`` (inverse to the class counts of the training part) or ``effective`` (to its
             effective numbers of images, see `cellnet.balancing.effective_number_weights`).
+        focal_gamma: γ of the focal loss, e.g. 2: images that are right already count less; 0 is cross-entropy.
         balance: Sampler that balances the training part, by name and with its own defaults: ``SMOTE``,
             ``EmbeddingSMOTE`` (in the features of the network as its training begins), or one of imbalanced-learn,
             e.g. ``RandomOverSampler``; see `cellnet.balancing.create_sampler`. None for none.
@@ -114,6 +115,7 @@ class TrainConfig:
     freeze_epochs: int = 0
     label_smoothing: float = 0.0
     class_weights: str | None = None
+    focal_gamma: float = 0.0
     balance: str | None = None
     sampling: str = "shuffled"
     images_per_class: int = 4
@@ -165,6 +167,7 @@ class TrainConfig:
             "warmup_epochs": (0, 1e6),
             "freeze_epochs": (0, 1e6),
             "label_smoothing": (0, 0.9999),
+            "focal_gamma": (0, 100),
             "images_per_class": (2, 1e6),
             "mixup": (0, 100),
             "cutmix": (0, 100),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from cellnet.datasets import CellDataset
 from cellnet.errors import ConfigError
 from cellnet.images import nucleus_masks
+from cellnet.losses import FocalLoss
 from cellnet.models import ContrastiveClassifier, SegmentingClassifier
 from cellnet.training.config import TrainConfig
 
@@ -67,11 +68,15 @@ class Classification:
     Args:
         label_smoothing: Share of the target given to all classes, in [0, 1).
         class_weights: float32 tensor of shape (C,), or None.
+        focal_gamma: γ of `cellnet.losses.FocalLoss`; 0 is cross-entropy.
     """
 
-    def __init__(self, label_smoothing: float = 0.0, class_weights: Tensor | None = None) -> None:
+    def __init__(
+        self, label_smoothing: float = 0.0, class_weights: Tensor | None = None, focal_gamma: float = 0.0
+    ) -> None:
         self.label_smoothing = label_smoothing
         self.class_weights = class_weights
+        self.focal_gamma = focal_gamma
 
     def __call__(self, model: nn.Module, images: Tensor, targets: Tensor) -> Tensor:
         """Mean loss of a batch, computed in float32."""
@@ -81,6 +86,9 @@ class Classification:
         """Mean loss of logits N×C, computed in float32."""
         logits = logits.float()
         weights = None if self.class_weights is None else self.class_weights.to(logits.device)
+        if self.focal_gamma:
+            loss: Tensor = FocalLoss(self.focal_gamma, weights, self.label_smoothing)(logits, targets)
+            return loss
         return F.cross_entropy(logits, targets, weights, label_smoothing=self.label_smoothing)
 
 
@@ -89,12 +97,11 @@ class WithNucleus(Classification):
 
     Args:
         mask_weight: Weight of the second.
-        label_smoothing: See `Classification`.
-        class_weights: See `Classification`.
+        **options: Of `Classification`.
     """
 
-    def __init__(self, mask_weight: float, label_smoothing: float = 0.0, class_weights: Tensor | None = None) -> None:
-        super().__init__(label_smoothing, class_weights)
+    def __init__(self, mask_weight: float, **options: Any) -> None:
+        super().__init__(**options)
         self.mask_weight = mask_weight
 
     def __call__(self, model: nn.Module, images: Tensor, targets: Tensor) -> Tensor:
@@ -190,6 +197,9 @@ def create_objective(config: TrainConfig, train: CellDataset) -> Classification:
         from cellnet.balancing import effective_number_weights  # takes a second
 
         weights = effective_number_weights(train.targets, classes)
-    if config.mask_weight:
-        return WithNucleus(config.mask_weight, config.label_smoothing, weights)
-    return Classification(config.label_smoothing, weights)
+    options: dict[str, Any] = {
+        "label_smoothing": config.label_smoothing,
+        "class_weights": weights,
+        "focal_gamma": config.focal_gamma,
+    }
+    return WithNucleus(config.mask_weight, **options) if config.mask_weight else Classification(**options)
