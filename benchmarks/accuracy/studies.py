@@ -1,7 +1,7 @@
 r"""Write what a finished study says into benchmarks/results/NAME.csv: the table that the documentation shows.
 
     python benchmarks/accuracy/studies.py ablation=runs/ablation optimizers=runs/optimizers_cnn \
-        splits=runs/splits_cnn cross_validation=runs/cv_cnn
+        splits=runs/splits_cnn cross_validation=runs/cv_cnn distillation=runs/distillation_cnn
 
 The folder is one of ``cellnet compare`` or ``cellnet cross-validate``; the name says which table is wanted.
 """
@@ -107,6 +107,7 @@ def cross_validation(folder: Path) -> list[Row]:
 TABLES: dict[str, Callable[[Path], list[Row]]] = {
     "ablation": ablation,
     "cross_validation": cross_validation,
+    "distillation": ablation,
     "optimizers": spread,
     "splits": splits,
 }
