@@ -215,6 +215,13 @@ def test_accumulated_batches_train_as_one_large_batch(parts: tuple[CellDataset, 
         assert [row[key] for row in whole] == pytest.approx([row[key] for row in parted], abs=1e-5)
 
 
+def test_a_batch_without_variance_is_refused(parts: tuple[CellDataset, CellDataset]) -> None:
+    torch.manual_seed(0)
+    model = create_model("cnn", image_size=16)  # whose last maps are 1×1
+    with pytest.raises(ConfigError, match="A batch of 1 gives batch normalisation one value"):
+        Trainer(model, TrainConfig(epochs=1, batch_size=1), device="cpu").fit(*parts)
+
+
 def test_a_batch_larger_than_the_set_is_one_step_over_all_of_it(parts: tuple[CellDataset, CellDataset]) -> None:
     witness = Witness()
     Trainer(net(), TrainConfig(epochs=2, batch_size=1000), callbacks=[witness], device="cpu").fit(*parts)

@@ -139,13 +139,21 @@ class Trainer:
             DataError: An empty part, the wrong part, or one image in both.
             LabelError: The labels of a part are not the model's.
             ConfigError: The folder holds another run or cannot be written, the loss is not finite (the message
-                names the images), memory does not suffice (it names the batch that would fit), or a process that
+                names the images), memory does not suffice (it names the batch that would fit), a batch is too small to
+                have a variance, or a process that
                 loads images ended.
             WeightsError: No checkpoint of the run can be used.
             Interrupted: The run was asked to end; it can be continued.
         """
         try:
             return self._fit(train, val, resume)
+        except ValueError as error:
+            if "more than 1 value per channel" not in str(error):
+                raise
+            raise ConfigError(
+                f"A batch of {self.config.batch_size} gives batch normalisation one value, which has no variance; set "
+                "batch_size to 2 or more (--batch-size)."
+            ) from error
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
