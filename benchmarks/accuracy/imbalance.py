@@ -68,7 +68,7 @@ def run(folder: StudyFolder, parts: list[CellDataset], start: Path, seed: int, m
         std=(0.5,) * 3,
         image_size=64,
     )
-    return folder.run(f"{method},seed={seed}", parts, make, config, starting_weights=start.name, device="cpu")
+    return folder.run(f"{method},seed={seed}", parts, make, config, starting_weights=start.name)
 
 
 def figures(result: StudyRun, rare: list[int]) -> dict[str, float]:
