@@ -8,10 +8,13 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import nn
 
+from cellnet.datasets import load_dataset
 from cellnet.errors import ConfigError
 from cellnet.models import create_model
-from cellnet.training.sizes import check_start_size, image_size_at, shrink
+from cellnet.training import TrainConfig, Trainer, data
+from cellnet.training.sizes import check_sizes, image_size_at, shrink
 
 
 @given(st.integers(1, 60), st.integers(8, 400), st.integers(16, 400))
@@ -35,8 +38,35 @@ def test_shrinking_keeps_type_and_mean() -> None:
 
 def test_first_sizes_that_make_no_sense_are_refused() -> None:
     model = create_model("cnn", image_size=32)
-    check_start_size(model, 24)
+    check_sizes(model, None, 24)
     with pytest.raises(ConfigError, match=r"start_size=48 is larger than the model's own 32 px; give a smaller one"):
-        check_start_size(model, 48)
+        check_sizes(model, None, 48)
     with pytest.raises(ConfigError, match=r"'cnn' cannot take images of 8 px; give 15 px or more"):
-        check_start_size(model, 8)
+        check_sizes(model, None, 8)
+    check_sizes(model, 64, None)
+    with pytest.raises(ConfigError, match=r"load_size=24 is smaller than the model's own 32 px; leave it out"):
+        check_sizes(model, 24, None)
+
+
+@pytest.mark.parametrize("preload", [True, False])
+@pytest.mark.parametrize("balance", [None, "RandomOverSampler"])
+def test_images_are_augmented_large_and_learned_at_the_models_size(preload: bool, balance: str | None) -> None:
+    seen: set[tuple[int, ...]] = set()
+    augmented: set[tuple[int, ...]] = set()
+
+    def look(image: torch.Tensor) -> torch.Tensor:
+        augmented.add(tuple(image.shape))
+        return image
+
+    def objective(net: nn.Module, images: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        seen.add(tuple(images.shape[1:]))
+        return nn.functional.cross_entropy(net(images).float(), targets)
+
+    train, val = load_dataset("synthetic", per_class=4, image_size=64).folds(2)[0]
+    model = create_model("cnn", image_size=32)
+    config = TrainConfig(epochs=1, batch_size=8, load_size=48, norm_batches=1, preload=preload, balance=balance)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(data, "create_augmentation", lambda name: look)
+        Trainer(model, config, objective=objective, device="cpu").fit(train, val)
+    assert augmented == {(3, 48, 48)}
+    assert seen == {(3, 32, 32)}

@@ -67,6 +67,9 @@ class TrainConfig:
         augmentation: Preset of `cellnet.augment`.
         mixup: Shape of the shares in which two images of a batch are laid over each other, e.g. 0.2; 0 for none.
         cutmix: The same for pasting a rectangle of one image into another, e.g. 1; with both, either by chance.
+        load_size: Side in pixels at which training images are kept and augmented, before they are brought to the
+            model's own; at least that. Larger ones stay sharp when an augmentation zooms in, and cost time. None takes
+            the model's.
         start_size: Side in pixels of the images in the first epoch; it grows over two thirds of the epochs to the
             model's own (progressive size, Tan & Le 2021, arXiv 2104.00298), on which it is always judged. None
             trains on the model's size all the time.
@@ -122,6 +125,7 @@ class TrainConfig:
     augmentation: str = "light"
     mixup: float = 0.0
     cutmix: float = 0.0
+    load_size: int | None = None
     start_size: int | None = None
     mask_weight: float = 0.0
     distill_weight: float = 0.5
@@ -171,6 +175,7 @@ class TrainConfig:
             "images_per_class": (2, 1e6),
             "mixup": (0, 100),
             "cutmix": (0, 100),
+            "load_size": (8, 1e5),
             "start_size": (8, 1e5),
             "mask_weight": (0, 1e3),
             "distill_weight": (0, 1),
@@ -189,7 +194,7 @@ class TrainConfig:
             default = getattr(type(self), name)
             if value is None and default is None:
                 continue
-            whole = isinstance(default, int) or name in ("patience", "start_size")
+            whole = isinstance(default, int) or name in ("patience", "load_size", "start_size")
             wanted, kinds = ("a whole number", (int,)) if whole else ("a number", (int, float))
             if isinstance(value, bool) or not isinstance(value, kinds) or not low <= value <= high:
                 raise ConfigError(f"{name}={value!r} is out of range; give {wanted} from {low:g} to {high:g}.")

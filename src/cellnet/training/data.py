@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from cellnet.images import Preprocess
 from cellnet.models import CellClassifier
 from cellnet.training.config import TrainConfig
 from cellnet.training.loading import TrainingView, close, create_order, scoring_loader, training_loader
+from cellnet.training.sizes import shrink
 
 
 class TrainingData:
@@ -28,7 +30,7 @@ class TrainingData:
         process: Which process this is, from 0.
         processes: How many train together.
         views: How many views of an image are learned at once.
-        prepared: Whether the images of the training part have gone through ``preprocess`` already.
+        prepared: Whether the images of the training part have gone through `before_augmentation` already.
 
     Attributes:
         order: Which image is learned when.
@@ -48,10 +50,12 @@ class TrainingData:
         prepared: bool = False,
     ) -> None:
         part = val.subset(np.arange(process, len(val), processes))
+        self._size = preprocess.image_size
+        first = before_augmentation(preprocess, config)
         if config.preload:
             part = part.preload(preprocess)
-            train = train if prepared else train.preload(preprocess)
-        remaining = None if config.preload or prepared else preprocess
+            train = train if prepared else train.preload(first)
+        remaining = None if config.preload or prepared else first
         augmentation = None if config.augmentation == "none" else create_augmentation(config.augmentation)
         self.order = create_order(config, train.targets, process, processes)
         self._view = TrainingView(train, remaining, augmentation, config.seed, views)
@@ -72,7 +76,7 @@ class TrainingData:
 
     def plain(self, device: torch.device) -> Iterator[Tensor]:
         """``norm_batches`` batches of training images that are not augmented."""
-        return (images.to(device) for images, _ in self._norm_loader)
+        return (shrink(images.to(device), self._size) for images, _ in self._norm_loader)
 
     def close(self) -> None:
         """End the processes that load images."""
@@ -80,8 +84,13 @@ class TrainingData:
             close(loader)
 
 
+def before_augmentation(preprocess: Preprocess, config: TrainConfig) -> Preprocess:
+    """How training images are cut and resized before they are augmented."""
+    return preprocess if config.load_size is None else replace(preprocess, image_size=config.load_size)
+
+
 def balance_part(train: CellDataset, sampler: Any, model: CellClassifier, config: TrainConfig) -> CellDataset:
-    """The training part balanced; its images have gone through the model's ``preprocess``.
+    """The training part balanced; its images have gone through `before_augmentation`.
 
     Args:
         train: Training part.
@@ -97,6 +106,7 @@ def balance_part(train: CellDataset, sampler: Any, model: CellClassifier, config
 
     if sampler is None:
         sampler = create_sampler(str(config.balance), model.eval().features)
+    first = before_augmentation(model.preprocess, config)
     if config.preload:
-        return balance(train.preload(model.preprocess), sampler, seed=config.seed)
-    return balance(train, sampler, model.preprocess, config.seed)
+        return balance(train.preload(first), sampler, seed=config.seed)
+    return balance(train, sampler, first, config.seed)

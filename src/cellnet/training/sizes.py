@@ -46,13 +46,17 @@ def shrink(images: Tensor, size: int) -> Tensor:
     return resized
 
 
-def check_start_size(model: CellClassifier, start_size: int) -> None:
-    """Refuse a first size that is larger than the model's own, or too small for its network.
+def check_sizes(model: CellClassifier, load_size: int | None, start_size: int | None) -> None:
+    """Refuse images that are kept smaller than the model's own, or begin larger, or too small for its network.
 
     Raises:
-        ConfigError: It is.
+        ConfigError: They do.
     """
     full = model.preprocess.image_size
+    if load_size is not None and load_size < full:
+        raise ConfigError(f"load_size={load_size} is smaller than the model's own {full} px; leave it out.")
+    if start_size is None:
+        return
     if start_size > full:
         raise ConfigError(
             f"start_size={start_size} is larger than the model's own {full} px; give a smaller one, or a model of "

@@ -43,7 +43,7 @@ from cellnet.training.progress import Progress
 from cellnet.training.provenance import run_identity, run_session
 from cellnet.training.run_folder import RunFolder
 from cellnet.training.scoring import all_logits, scores
-from cellnet.training.sizes import check_start_size, image_size_at
+from cellnet.training.sizes import check_sizes, image_size_at
 
 
 @dataclass(frozen=True)
@@ -169,8 +169,7 @@ class Trainer:
         config, model = self.config, self.model
         check_parts(model, train, val)
         full_size = model.preprocess.image_size
-        if config.start_size is not None:
-            check_start_size(model, config.start_size)
+        check_sizes(model, config.load_size, config.start_size)
         if self.teacher is not None:
             self.teacher.check(model.labels, model.preprocess)
         accelerator = create_accelerator(config, self.device)
