@@ -124,5 +124,8 @@ def test_what_does_not_go_with_views_is_refused(parts: list[CellDataset], tmp_pa
         Trainer(contrastive(), mixed, objective=objective, distill=net(), device="cpu").fit(*parts[:2])
     with pytest.raises(ConfigError, match="dim=0 must be at least 1"):
         ContrastiveClassifier(net(), dim=0)
+    masks = TrainConfig(epochs=1, mask_weight=0.5)
+    with pytest.raises(ConfigError, match="leave out mask_weight"):
+        train_contrastive(parts, net, (masks, masks), tmp_path)
     with pytest.raises(DataError, match="needs the parts train, val and test"):
         train_contrastive(parts[:2], net, (CONFIG, CONFIG), tmp_path)

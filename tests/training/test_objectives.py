@@ -8,8 +8,9 @@ import torch
 from sklearn.utils.class_weight import compute_class_weight
 from torch import nn
 
+from cellnet.balancing import balanced_class_weights
 from cellnet.errors import ConfigError
-from cellnet.training.objectives import Classification, balanced_class_weights
+from cellnet.training.objectives import Classification
 
 
 def test_balanced_weights_are_scikit_learns() -> None:

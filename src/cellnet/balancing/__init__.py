@@ -8,7 +8,7 @@ from cellnet.balancing.named import create_sampler, list_samplers
 from cellnet.balancing.plots import plot_parents
 from cellnet.balancing.sampling import ClassBalancedSampler, MPerClassSampler
 from cellnet.balancing.smote import SMOTE
-from cellnet.balancing.weights import effective_number_weights
+from cellnet.balancing.weights import balanced_class_weights, effective_number_weights
 
 __all__ = [
     "SMOTE",
@@ -18,6 +18,7 @@ __all__ = [
     "Parents",
     "SamplingError",
     "balance",
+    "balanced_class_weights",
     "create_sampler",
     "effective_number_weights",
     "list_samplers",

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from cellnet.datasets import CellDataset, split_hash
+from cellnet.errors import ConfigError
 from cellnet.experiments.run import RunResult, check_three, train_and_report
 from cellnet.experiments.study import MakeModel
 from cellnet.losses import SupConLoss
@@ -81,11 +82,13 @@ def train_contrastive(
 
     Raises:
         DataError: Not three parts.
-        ConfigError: Options that an objective of several views does not take, such as mixup.
+        ConfigError: Options that an objective of several views does not take, such as mixup, or ``mask_weight``.
         CellnetError: As `train_and_report`.
     """
     train, val, test = check_three(parts)
     encoder_config, config = configs
+    if encoder_config.mask_weight or config.mask_weight:
+        raise ConfigError("Contrastive training makes a classifier without masks; leave out mask_weight.")
     torch.manual_seed(encoder_config.seed)
     model = ContrastiveClassifier(make_model(), dim)
     trainer = Trainer(

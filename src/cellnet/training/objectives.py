@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-import numpy as np
-import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from cellnet.datasets import CellDataset
@@ -33,33 +30,6 @@ class Objective(Protocol):
             targets: int64 N; or float N×C, the share of each class, where mixup or cutmix made the images.
         """
         ...
-
-
-def balanced_class_weights(targets: NDArray[np.int64], num_classes: int) -> Tensor:
-    """Weights inverse to the class counts: n / (number of classes × count), as scikit-learn's ``balanced``.
-
-    Args:
-        targets: Integer labels of the training part.
-        num_classes: Number of classes of the schema.
-
-    Returns:
-        float32 tensor of shape (num_classes,).
-
-    Raises:
-        ConfigError: A class is absent, so that its weight would be infinite.
-
-    Example:
-        >>> balanced_class_weights(np.array([0, 0, 0, 1]), 2)
-        tensor([0.6667, 2.0000])
-    """
-    counts = np.bincount(targets, minlength=num_classes)
-    if (counts == 0).any():
-        absent = np.flatnonzero(counts == 0).tolist()
-        raise ConfigError(
-            f"class_weights='balanced' needs every class in the training part; classes {absent} have no image. "
-            "Train without class weights, or on data with these classes."
-        )
-    return torch.tensor(len(targets) / (num_classes * counts), dtype=torch.float32)
 
 
 class Classification:
@@ -190,13 +160,12 @@ def create_objective(config: TrainConfig, train: CellDataset) -> Classification:
     Raises:
         ConfigError: Classes are to be weighted, and one is absent.
     """
-    weights, classes = None, len(train.labels)
-    if config.class_weights == "balanced":
-        weights = balanced_class_weights(train.targets, classes)
-    elif config.class_weights == "effective":
-        from cellnet.balancing import effective_number_weights  # takes a second
+    weights = None
+    if config.class_weights is not None:
+        from cellnet.balancing import balanced_class_weights, effective_number_weights  # takes a second
 
-        weights = effective_number_weights(train.targets, classes)
+        weigh = balanced_class_weights if config.class_weights == "balanced" else effective_number_weights
+        weights = weigh(train.targets, len(train.labels))
     options: dict[str, Any] = {
         "label_smoothing": config.label_smoothing,
         "class_weights": weights,
