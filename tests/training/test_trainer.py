@@ -250,7 +250,7 @@ def test_a_class_without_a_training_image_is_named_and_the_others_are_learned(
     assert fit.model.predict(val).probabilities.shape[1] == len(train.labels)
     with (
         pytest.warns(UserWarning, match="no image of eosinophil"),
-        pytest.raises(ConfigError, match="needs every class in the training part"),
+        pytest.raises(ConfigError, match="need every class in the training part"),
     ):
         Trainer(net(), TrainConfig(epochs=1, class_weights="balanced"), device="cpu").fit(some, val)
 
