@@ -88,7 +88,7 @@ def test_words_to_values() -> None:
         (["--vary", "model=cnn,resnet5"], "Did you mean 'resnet50'"),
         (["--vary", "seed=0,0"], "give each value once"),
         (["--vary", "split-seed=0,1", "--split", "split.csv"], "has no seed to vary"),
-        (["--vary", "seed=0,1", "--protocol", "study", "--config", "c.toml"], "exclude each other"),
+        (["--vary", "seed=0,1", "--protocol", "study", "--preset", "fast"], "exclude each other"),
     ],
 )
 def test_bad_words_get_one_sentence_and_leave_no_folder(words: list[str], message: str, tmp_path: Path) -> None:

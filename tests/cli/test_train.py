@@ -8,7 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 import typer
+from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 from cellnet.cli.find_lr import find_lr
@@ -55,6 +57,75 @@ def test_two_stages(tmp_path: Path) -> None:
     for name in ("branch-1", "branch-2", "hybrid"):
         assert "epochs = 1\n" in (tmp_path / name / "config.toml").read_text()
         assert (tmp_path / name / "report" / "metrics.json").is_file()
+
+
+RUN_FILE = """
+split = [0.1, 0.1, 0.8]
+
+[options]
+dataset = "synthetic"
+model = "cnn+cnn"
+stages = "two"
+fine-tune = true
+epochs = 1
+
+[model]
+image_size = 32
+
+[train]
+lr = 0.01
+
+[models."cnn+cnn".model]
+image_size = 48
+
+[models."cnn+cnn".train]
+epochs = 2
+"""
+
+
+@pytest.fixture
+def run_file(tmp_path: Path) -> Path:
+    return write_text(tmp_path / "train.toml", RUN_FILE)
+
+
+def test_one_file_makes_a_training_again(run_file: Path, tmp_path: Path) -> None:
+    run_file.write_text(RUN_FILE.replace("epochs = 1\n", ""))
+    words = ["--config", run_file, "--set", "seed=3", "--device", "cpu", "--json", "--epochs", 1]
+    result = json.loads(run(train, *words, "--out", tmp_path / "out")[0])
+    folders = [tmp_path / "out" / name for name in ("branch-1", "hybrid")]
+    texts = [(folder / "config.toml").read_text() for folder in folders]
+    assert all(f"{line}\n" in text for text in texts for line in ("lr = 0.01", "seed = 3", "epochs = 1"))
+    configs = [json.loads((folder / "model" / "config.json").read_text()) for folder in folders]
+    assert [config["architecture"]["preprocess"]["image_size"] for config in configs] == [32, 48]
+    assert result["n"] == 320
+    alone, fused = (load_file(folder / "best.safetensors") for folder in folders)
+    name = "blocks.0.0.weight"
+    assert not torch.equal(alone[f"backbone.{name}"], fused[f"backbone._branches.0.{name}"])  # fine-tuned
+
+
+def test_words_go_before_the_options_of_the_file(run_file: Path, tmp_path: Path) -> None:
+    words = ["--config", run_file, "--model", "cnn", "--stages", "one", "--device", "cpu"]
+    with pytest.raises(ConfigError, match="--fine-tune belongs to"):
+        run(train, *words, "--out", tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "error", "message"),
+    [
+        ("stages", "stage", UnknownNameError, "Did you mean 'stages'"),
+        ("fine-tune = true", 'out = "x"', UnknownNameError, "Unknown option in .*train.toml 'out'"),
+        ("[options]", "[option]", UnknownNameError, "Did you mean 'options'"),
+        ("[options]", "options = 3\n[model]", ConfigError, "options=3 of the protocol is no table"),
+        ("lr = 0.01", "rl = 0.01", UnknownNameError, "Did you mean 'lr'"),
+    ],
+)
+def test_run_files_that_are_none(
+    old: str, new: str, error: type[Exception], message: str, run_file: Path, tmp_path: Path
+) -> None:
+    run_file.write_text(RUN_FILE.replace("[model]\nimage_size = 32\n", "").replace(old, new))
+    with pytest.raises(error, match=message):
+        run(train, "--config", run_file, "--out", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_supervised_contrastive_training(tmp_path: Path) -> None:
@@ -126,10 +197,10 @@ def test_a_file_of_weights_takes_the_place_of_pretrained_ones(tmp_path: Path) ->
         (["--stages", "two", "--objective", "supcon"], ConfigError, "exclude each other"),
         (["--objective", "supcon", "--distill", "x"], ConfigError, "leave it out with --objective supcon"),
         (["--objective", "simclr"], UnknownNameError, "Unknown objective"),
-        (["--fine-tune"], ConfigError, "belongs to --objective supcon"),
+        (["--fine-tune"], ConfigError, "belongs to --stages two and --objective supcon"),
         (["--protocol", "studdy"], UnknownNameError, "Did you mean 'study'"),
-        (["--protocol", "gone.toml"], ConfigError, "Cannot read the protocol"),
-        (["--protocol", "study", "--config", "c.toml"], ConfigError, "exclude each other"),
+        (["--protocol", "gone.toml"], ConfigError, "Cannot read "),
+        (["--protocol", "study", "--preset", "fast"], ConfigError, "exclude each other"),
     ],
 )
 def test_bad_words(words: list[str], error: type[Exception], message: str, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ import typer
 
 from cellnet.cli.inputs import divide, parse_settings
 from cellnet.errors import ConfigError
+from cellnet.registry import check_name
 
 if TYPE_CHECKING:
     from cellnet.datasets import CellDataset
@@ -34,6 +35,19 @@ Split = Annotated[
 SplitSeed = Annotated[
     int | None, typer.Option("--split-seed", help="Seed of the split; the same for all your models. 0 if not given.")
 ]
+
+
+def _take_options(context: typer.Context, file: Path | None) -> Path | None:
+    """Let the options of a run file stand where the command line does not give them itself."""
+    if file is not None:
+        from cellnet.experiments import load_run_file
+
+        options = {key.replace("-", "_"): value for key, value in load_run_file(file)[1].items()}
+        known = [str(p.name) for p in context.command.params if p.name not in ("config", "protocol", "preset", "out")]
+        for key in options:
+            check_name(f"option in {file}", key, known)
+        context.default_map = options
+    return file
 
 
 @dataclass(frozen=True)
@@ -56,7 +70,15 @@ class Recipe:
     preset: Annotated[
         str | None, typer.Option("--preset", help="Training options found by experiment: fast, or best.")
     ] = None
-    config: Annotated[Path | None, typer.Option("--config", help="TOML file of training options.")] = None
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            "--config",
+            help="TOML file: a run's config.toml, or the train.toml of shipped weights.",
+            is_eager=True,
+            callback=_take_options,
+        ),
+    ] = None
     epochs: Annotated[int | None, typer.Option("--epochs", help="Passes over the training part.")] = None
     batch_size: Annotated[int | None, typer.Option("--batch-size", help="Images a step.")] = None
     lr: Annotated[float | None, typer.Option("--lr", help="Peak learning rate.")] = None
@@ -84,9 +106,7 @@ class Recipe:
             raise ConfigError(
                 "--protocol, --preset and --config exclude each other; give one, and single options beside it."
             )
-        if self.config is not None:
-            base = TrainConfig.from_toml(self.config)
-        elif self.preset is not None:
+        if self.preset is not None:
             base = TrainConfig.preset(self.preset)
         else:
             base = self._protocol.for_model(name or self.model)[0]
@@ -110,6 +130,15 @@ class Recipe:
         from cellnet.models import SegmentingClassifier
 
         name = name or self.model
+        model = create_network(name, labels, **(self.model_options(name) | options))
+        return SegmentingClassifier(model) if self.train_config(name).mask_weight else model
+
+    def gives(self, name: str, option: str) -> bool:
+        """Whether this training option was chosen for this model: by itself on the command line, or in the protocol."""
+        return option in self.training_options or self._protocol.trains_apart(name, option)
+
+    def model_options(self, name: str) -> dict[str, Any]:
+        """The options of `create_network` for a model: as the protocol says, then the words."""
         given = {
             "pretrained": self.pretrained,
             "weights": self.weights,
@@ -121,9 +150,7 @@ class Recipe:
         chosen = self._protocol.for_model(name)[1]
         if self.weights is not None:
             chosen.pop("pretrained", None)  # the file takes its place
-        chosen |= {key: value for key, value in given.items() if value is not None}
-        model = create_network(name, labels, **(chosen | options))
-        return SegmentingClassifier(model) if self.train_config(name).mask_weight else model
+        return chosen | {key: value for key, value in given.items() if value is not None}
 
     def maker(self, labels: LabelSchema, name: str | None = None, **options: Any) -> Callable[[], CellClassifier]:
         """What makes the model of `create`, as often as it is called."""
@@ -150,8 +177,10 @@ class Recipe:
 
     @cached_property
     def _protocol(self) -> Protocol:
-        from cellnet.experiments import Protocol, load_protocol
+        from cellnet.experiments import Protocol, load_protocol, load_run_file
 
+        if self.config is not None:
+            return load_run_file(self.config)[0]
         return Protocol() if self.protocol is None else load_protocol(self.protocol)
 
 

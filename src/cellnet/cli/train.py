@@ -36,7 +36,7 @@ def train(
         typer.Option("--objective", help="cross-entropy; or supcon: an encoder by contrast, then a classifier on it."),
     ] = "cross-entropy",
     fine_tune: Annotated[
-        bool, typer.Option("--fine-tune", help="With supcon: train the encoder in the second stage as well.")
+        bool, typer.Option("--fine-tune", help="In the last of two stages, train the whole network.")
     ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Continue what stands in --out.")] = False,
     tensorboard: Annotated[
@@ -66,8 +66,10 @@ def train(
         raise ConfigError(f"--tensorboard draws the curves of one training; leave it out with {several[0]}.")
     if distill is not None and several:
         raise ConfigError(f"--distill teaches one network by cross-entropy; leave it out with {several[0]}.")
-    if fine_tune and objective != "supcon":
-        raise ConfigError("--fine-tune belongs to --objective supcon; all other trainings train the whole network.")
+    if fine_tune and not several:
+        raise ConfigError(
+            "--fine-tune belongs to --stages two and --objective supcon; all other trainings train the whole network."
+        )
     callbacks = [ProgressBar(log), *([TensorBoard(out / "tensorboard")] if tensorboard else [])]
     config = recipe.train_config()
     images = open_dataset(dataset, root, exclude)
@@ -85,12 +87,14 @@ def train(
         from cellnet.experiments.hybrid import FUSED_EPOCHS, branch_names, train_two_stages
 
         names = branch_names(recipe.model)
-        fused = config if "epochs" in recipe.training_options else replace(config, epochs=FUSED_EPOCHS)
+        fused = config if recipe.gives(recipe.model, "epochs") else replace(config, epochs=FUSED_EPOCHS)
         results = train_two_stages(
             parts,
             [recipe.maker(images.labels, name, head="study") for name in names],
             [*map(recipe.train_config, names), fused],
             out,
+            freeze=not fine_tune,
+            image_size=recipe.model_options(recipe.model).get("image_size"),
             **shared,
         )
         for result in results[:-1]:

@@ -5,7 +5,7 @@ from cellnet.experiments.comparison import Comparison
 from cellnet.experiments.contrastive import classifier_config, train_contrastive
 from cellnet.experiments.cross_validation import CrossValidation, cross_validate
 from cellnet.experiments.hybrid import create_network, train_two_stages
-from cellnet.experiments.protocol import Protocol, list_protocols, load_protocol
+from cellnet.experiments.protocol import Protocol, list_protocols, load_protocol, load_run_file
 from cellnet.experiments.rates import LearningRates, find_learning_rate
 from cellnet.experiments.run import RunResult, train_and_report
 from cellnet.experiments.trials import Trial, vary, vary_singly
@@ -24,6 +24,7 @@ __all__ = [
     "find_learning_rate",
     "list_protocols",
     "load_protocol",
+    "load_run_file",
     "repeat_splits",
     "train_and_report",
     "train_contrastive",

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from cellnet.backbones import check_image_size
 from cellnet.datasets import CellDataset
 from cellnet.errors import ConfigError
 from cellnet.experiments.run import RunResult, train_and_report
@@ -73,6 +74,7 @@ def train_two_stages(
     out: str | PathLike[str],
     *,
     freeze: bool = True,
+    image_size: int | None = None,
     split: str = "",
     resume: bool = False,
     device: str | None = None,
@@ -91,6 +93,7 @@ def train_two_stages(
         configs: How to train the first, the second, and the fused one.
         out: Folder of the stages.
         freeze: Train the fused layers alone, as the study does; False trains everything.
+        image_size: Side in pixels of the fused one's images; that of the two networks where it is None.
         split: See `train_and_report`, as for the other arguments.
         resume: See `train_and_report`.
         device: See `train_and_report`.
@@ -112,7 +115,7 @@ def train_two_stages(
         )
 
     a, b = (make() for make in make_branches)
-    HybridInceptionXception.from_branches(a, b)  # what cannot be fused is found now, not after two trainings
+    _fuse(a, b, freeze, image_size)  # what cannot be fused is found now, not after two trainings
 
     def stage(folder: str, model: CellClassifier, config: TrainConfig, name: str, start: str) -> RunResult:
         return train_and_report(
@@ -137,8 +140,16 @@ def train_two_stages(
     fused = configs[2]
     torch.manual_seed(fused.seed)
     a, b = (result.fit.model for result in results)
-    hybrid = HybridInceptionXception.from_branches(a, b, freeze=freeze)
+    hybrid = _fuse(a, b, freeze, image_size)
     if freeze:
         fused = replace(fused, freeze_epochs=0)  # they end in thawing what is to stay frozen
     name = "hybrid" if hybrid.backbone.name == HYBRID_BACKBONE else hybrid.backbone.name
     return [*results, stage("hybrid", hybrid, fused, name, "branch-1 and branch-2 of this run")]
+
+
+def _fuse(a: CellClassifier, b: CellClassifier, freeze: bool, image_size: int | None) -> HybridInceptionXception:
+    hybrid = HybridInceptionXception.from_branches(a, b, freeze=freeze)
+    if image_size is not None:
+        check_image_size(hybrid.backbone, image_size)
+        hybrid.preprocess = replace(hybrid.preprocess, image_size=image_size)
+    return hybrid

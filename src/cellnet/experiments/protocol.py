@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib.resources import files
 from os import PathLike
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from cellnet.errors import ConfigError
+from cellnet.files import read_toml
 from cellnet.registry import check_name
 from cellnet.training import TrainConfig
 
@@ -61,6 +62,10 @@ class Protocol:
         for name in ("", *self.models):
             self.for_model(name)  # a wrong training option is found here, not after hours
 
+    def trains_apart(self, name: str, option: str) -> bool:
+        """Whether the protocol gives this training option to this model by itself."""
+        return option in self.models.get(name, {}).get("train", {})
+
     def for_model(self, name: str) -> tuple[TrainConfig, dict[str, Any]]:
         """The training config of a model, and the options of `create_network` for it.
 
@@ -105,18 +110,40 @@ def load_protocol(name: str | PathLike[str]) -> Protocol:
         ConfigError: The file is missing, not TOML, or has a value that cannot be used.
     """
     path = Path(name)
-    if path.suffix != ".toml":
-        check_name("protocol", str(name), list_protocols())
-        source = files("cellnet.experiments") / "protocols" / f"{name}.toml"
-    else:
-        source = path
-    try:
-        values = tomllib.loads(source.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"Cannot read the protocol {path}: {error.strerror}; check the path.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not TOML: {error}.") from error
-    known = Protocol.__dataclass_fields__
+    if path.suffix == ".toml":
+        values = read_toml(path)
+        _check_keys(values, path, Protocol.__dataclass_fields__)
+        return Protocol(**values)
+    check_name("protocol", str(name), list_protocols())
+    source = files("cellnet.experiments") / "protocols" / f"{name}.toml"
+    return Protocol(**tomllib.loads(source.read_text(encoding="utf-8")))
+
+
+def load_run_file(file: str | PathLike[str]) -> tuple[Protocol, dict[str, Any]]:
+    """All that makes a training again, as it stands beside shipped weights: a protocol and words of the command line.
+
+    Args:
+        file: A TOML file: that of a protocol, and beside its keys a table ``[options]`` with options of the command by
+            their long names, e.g. ``model = "hybrid"``, ``image-size = 128``; or training options alone, such as a
+            run's ``config.toml``.
+
+    Returns:
+        The protocol, and the options; none where the file has no such table.
+
+    Raises:
+        UnknownNameError: A key that is none, with the nearest right one.
+        ConfigError: The file is missing, not TOML, or has a value that cannot be used.
+    """
+    values = read_toml(file)
+    known = [*Protocol.__dataclass_fields__, "options"]
+    if not any(isinstance(value, dict) for value in values.values()) and not values.keys() & {*known}:
+        return Protocol(train=TrainConfig.from_toml(file).to_dict()), {}
+    _check_keys(values, file, known)
+    options = values.pop("options", {})
+    _check_tables({"options": options})
+    return Protocol(**values), dict(options)
+
+
+def _check_keys(values: Iterable[str], file: str | PathLike[str], known: Iterable[str]) -> None:
     for key in values:
-        check_name(f"key of the protocol {path}", key, known)
-    return Protocol(**values)
+        check_name(f"key of the protocol {file}", key, known)

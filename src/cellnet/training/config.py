@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tomllib
 from dataclasses import asdict, dataclass, fields
 from os import PathLike
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 from cellnet.augment import PRESETS
 from cellnet.errors import ConfigError
+from cellnet.files import read_toml
 from cellnet.registry import check_name
 
 OPTIMIZERS = ("adam", "adamw", "rmsprop", "sgd")
@@ -246,13 +246,7 @@ class TrainConfig:
             ConfigError: The file is missing or not TOML.
             UnknownNameError: An unknown key.
         """
-        try:
-            values = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-        except OSError as error:
-            raise ConfigError(f"Cannot read the config {path}: {error.strerror}.") from error
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{path} is not TOML: {error}.") from error
-        return cls.from_dict(values)
+        return cls.from_dict(read_toml(path))
 
     def difference(self, other: TrainConfig) -> dict[str, tuple[Any, Any]]:
         """Options in which two configs differ, but for speed: name -> (this one's value, the other's)."""
