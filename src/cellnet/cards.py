@@ -111,8 +111,33 @@ class DatasetCard(Card):
 
 
 @dataclass(frozen=True)
+class Scoring(Card):
+    """One time that weights were judged on labelled images.
+
+    Args:
+        data: The data set, in words.
+        part: ``"test"``, another part, or nothing for the whole set.
+        images: Number of images scored.
+        metrics: Figures: name -> {"value", "low", "high"}.
+        per_class: Figures of each class, by its name, each with the number ``n`` of its images.
+        version: Version of the weights that were judged.
+        date: Day of the judgement, as 2026-01-31.
+        note: How it was done, where that is not plain, e.g. with normalisation measured on these images.
+    """
+
+    data: str
+    part: str = ""
+    images: int = 0
+    metrics: dict[str, dict[str, float]] = field(default_factory=dict)
+    per_class: dict[str, dict[str, Any]] = field(default_factory=dict)
+    version: str = "1"
+    date: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True)
 class WeightsCard(Card):
-    """Facts about a set of trained weights, written from the run that made them.
+    """Facts about a set of trained weights, written from the run that made them and the reports that judged them.
 
     Args:
         name: Name under which `load_pretrained` finds them.
@@ -126,6 +151,11 @@ class WeightsCard(Card):
         metrics: Figures on the test part: name -> {"value", "low", "high"}.
         num_test_images: Number of images behind ``metrics``.
         limits: What the figures do not say.
+        scorings: Every time that these weights, or earlier versions of them, were judged on images that they were not
+            trained on; the one behind ``metrics`` too.
+        training_set: What the training data are: title, source, licence, citation, stain, scanner.
+        training: How the weights came about: seed, epochs, the epoch chosen, precision, hours, machine, versions.
+        speed: Images a second, size of a batch, machine.
     """
 
     name: str
@@ -139,3 +169,16 @@ class WeightsCard(Card):
     metrics: dict[str, dict[str, float]] = field(default_factory=dict)
     num_test_images: int = 0
     limits: tuple[str, ...] = ()
+    scorings: tuple[Scoring, ...] = ()
+    training_set: dict[str, str] = field(default_factory=dict)
+    training: dict[str, Any] = field(default_factory=dict)
+    speed: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Self:
+        """The inverse of `to_dict`; raises as `Card.from_dict`."""
+        card = super().from_dict(data)
+        scorings = (
+            scoring if isinstance(scoring, Scoring) else Scoring.from_dict(scoring) for scoring in card.scorings
+        )
+        return replace(card, scorings=tuple(scorings))

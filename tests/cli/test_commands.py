@@ -133,6 +133,15 @@ def test_evaluate_agrees_with_the_training_report(folder: Path, trained: tuple[P
     assert json.loads(text)["metrics"]["macro_f1"] == result["metrics"]["macro_f1"]
 
 
+def test_figures_go_into_the_card_of_an_own_folder(folder: Path, trained: tuple[Path, dict[str, Any]]) -> None:
+    words = ["--dataset", "folder", "--root", folder, "--split", "60/20/20", "--record", "--json"]
+    card = trained[0] / "model" / "README.md"
+    before = card.read_text(encoding="utf-8").count(", part test")
+    code, _, log = run("evaluate", "--model", trained[0] / "model", *words)
+    assert code == 0, log
+    assert card.read_text(encoding="utf-8").count(", part test") == before + 1
+
+
 def test_predict_keeps_going_after_an_unreadable_image(
     folder: Path, trained: tuple[Path, dict[str, Any]], tmp_path: Path
 ) -> None:
@@ -236,6 +245,7 @@ def test_help_shows_an_example_of_every_command() -> None:
         (["evaluate", "--dataset", "pbc"], "--root FOLDER"),
         (["evaluate", "--dataset", "synthetic", "--part", "tests"], "Did you mean 'test'"),
         (["evaluate", "--predictions", "none.csv"], "none.csv"),
+        (["evaluate", "--dataset", "synthetic", "--record"], "--record writes into a checkpoint folder"),
         (["predict", "no_such_folder_or_file"], "no_such_folder_or_file"),
         (["info", "mobilenet"], "Did you mean 'mobilenet_v2'"),
     ],

@@ -10,6 +10,7 @@ import typer
 from cellnet.cli import options
 from cellnet.cli.console import log, print_json
 from cellnet.cli.inputs import choose_part, open_dataset
+from cellnet.errors import ConfigError
 
 
 def evaluate(
@@ -29,6 +30,9 @@ def evaluate(
     batch_size: options.BatchSize = 32,
     device: options.Device = None,
     out: Annotated[Path | None, typer.Option("--out", help="Folder for the report.")] = None,
+    record: Annotated[
+        bool, typer.Option("--record", help="Write the figures into the card of --model, a folder of yours.")
+    ] = False,
     json: options.Json = False,
 ) -> None:
     """Judge a model on a part of a data set, or score a predictions file, with 95 % intervals.
@@ -38,8 +42,11 @@ def evaluate(
     from cellnet.evaluation import Report
     from cellnet.evaluation import evaluate as judge
     from cellnet.hub import load_pretrained
+    from cellnet.hub import record as record_report
     from cellnet.inference import Predictions
 
+    if record and (predictions is not None or not Path(model).is_dir()):
+        raise ConfigError("--record writes into a checkpoint folder; give one as --model, without --predictions.")
     if predictions is not None:
         report = Report.from_predictions(Predictions.read_csv(predictions), title=predictions.name)
     else:
@@ -49,6 +56,8 @@ def evaluate(
             images = images.harmonise(net.labels)
         chosen, _ = choose_part(images, part, split, split_seed)
         report = judge(net, chosen, batch_size=batch_size, device=device, progress=not json)
+    if record:
+        record_report(model, report)
     if out is not None:
         report.save(out)
         log.print(f"Report: {out / 'report.html'}")

@@ -7,6 +7,7 @@ import math
 import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from os import PathLike
 from pathlib import Path
@@ -17,6 +18,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from cellnet._version import __version__
+from cellnet.cards import Scoring
 from cellnet.errors import DataError
 from cellnet.evaluation import calibration, html, plots, text
 from cellnet.evaluation.embedding import embedding as embed
@@ -208,6 +210,28 @@ class Report:
             return None
         return embed(self.predictions.features[readable], self.targets[readable], self.schema.names, method)
 
+    def scoring(self, *, version: str = "1", note: str = "") -> Scoring:
+        """This report as an entry of a `WeightsCard`: its figures, without those that do not exist.
+
+        Args:
+            version: Version of the weights that were judged.
+            note: How it was done, where that is not plain.
+        """
+        return Scoring(
+            data=self.dataset or "unnamed data",
+            part=self.part or "",
+            images=self.n,
+            metrics=_existing(self.metrics),
+            per_class={
+                name: {"n": figures["n"], **_existing(figures)}
+                for name, figures in self.per_class.items()
+                if figures["n"]
+            },
+            version=version,
+            date=datetime.now(UTC).date().isoformat(),
+            note=note,
+        )
+
     def _right(self, row: int) -> bool:
         return bool(self.predictions.probabilities[row].argmax() == self.targets[row])
 
@@ -297,6 +321,11 @@ def _targets(predictions: Predictions) -> NDArray[np.int64]:
 def _save_png(figure: Figure, path: Path) -> None:
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=150, facecolor="white")
+
+
+def _existing(figures: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+    estimates = {name: figure for name, figure in figures.items() if isinstance(figure, Estimate)}
+    return {name: asdict(figure) for name, figure in estimates.items() if math.isfinite(figure.value)}
 
 
 def _plain(value: Any) -> Any:

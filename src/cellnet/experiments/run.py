@@ -8,6 +8,8 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from cellnet.cards import WeightsCard
 from cellnet.datasets import CellDataset, split_hash, write_split
 from cellnet.errors import DataError
@@ -15,6 +17,7 @@ from cellnet.evaluation import Report, evaluate
 from cellnet.models import CellClassifier
 from cellnet.training import Callback, Fit, TrainConfig, Trainer
 from cellnet.training.processes import on_main_process
+from cellnet.training.provenance import machine
 
 
 @dataclass(frozen=True)
@@ -94,6 +97,7 @@ def train_and_report(
         fit.model, test, calibrate_on=val, history=fit.history, best_epoch=fit.best_epoch, features=features
     )
     shares = ", ".join(f"{len(part)} {part.part}" for part in parts)
+    scoring = report.scoring()
     card = WeightsCard(
         name=name,
         training_data=train.card.name if train.card else train.labels.name,
@@ -101,9 +105,12 @@ def train_and_report(
         split=f"{split or 'given parts'}: {shares}; split {split_digest}",
         starting_weights=starting_weights or "none (random initialisation)",
         command=command,
-        metrics={k: m for k, m in report.to_dict()["metrics"].items() if m["value"] is not None},
-        num_test_images=len(test),
+        metrics=scoring.metrics,
+        num_test_images=report.n,
         limits=train.card.known_defects if train.card else (),
+        scorings=(scoring,),
+        training_set=_facts_of(train),
+        training=_training(fit, config, str(next(fit.model.parameters()).device)),
     )
 
     def write() -> Path:
@@ -112,6 +119,24 @@ def train_and_report(
         return fit.model.save(folder / "model", card=card, overwrite=True)
 
     return RunResult(fit, report, on_main_process(write))
+
+
+def _facts_of(train: CellDataset) -> dict[str, str]:
+    """What the card says of the training data, where they have a card themselves."""
+    names = ("title", "source", "licence", "citation", "stain", "scanner")
+    return {name: getattr(train.card, name) for name in names if train.card and getattr(train.card, name)}
+
+
+def _training(fit: Fit, config: TrainConfig, device: str) -> dict[str, Any]:
+    """How the weights came about; the hours are those of all epochs, however often the run was continued."""
+    return {
+        "seed": config.seed,
+        "epochs": len(fit.history),
+        "best_epoch": fit.best_epoch,
+        "precision": config.precision,
+        "hours": round(sum(row["seconds"] for row in fit.history) / 3600, 2),
+        **machine(torch.device(device)),
+    }
 
 
 def check_three(parts: Sequence[CellDataset]) -> tuple[CellDataset, CellDataset, CellDataset]:

@@ -8,6 +8,7 @@ from cellnet.hub.golden import SelfTest, self_test
 from cellnet.hub.index import Published
 from cellnet.hub.mirror import copy_pretrained
 from cellnet.hub.publish import publish, push_to_hub
+from cellnet.hub.record import record
 
 __all__ = [
     "Published",
@@ -19,6 +20,7 @@ __all__ = [
     "publish",
     "push_to_hub",
     "read_pretrained",
+    "record",
     "save",
     "self_test",
 ]

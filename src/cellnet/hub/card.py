@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from cellnet.cards import WeightsCard
@@ -48,9 +49,26 @@ model = cellnet.load_pretrained("{source}")
 model.predict("smears/").to_csv("predictions.csv")
 ```
 {"" if source.startswith("hf://") else _LOCAL}
+## Use
+
+Meant for research on single cells that were already found and cut out, on images like those it was trained on; look at
+some of your own cells of each class before you trust it. Not meant for diagnosis, for triage of patients, for blasts or
+other classes than those below, or for whole smears. A person who knows blood cells should see what the model abstains
+from, and a sample of the rest.
+
 ## Figures
 
 {_metrics(card)}
+
+{_per_class(card)}
+
+### Other data
+
+{_elsewhere(card)}
+
+### Every scoring
+
+{_scorings(card)}
 
 ## Limits
 
@@ -59,6 +77,12 @@ model.predict("smears/").to_csv("predictions.csv")
 ## Facts
 
 {_facts(card, parameters, size, storage)}
+
+## Reporting items
+
+After TRIPOD+AI (Collins et al. 2024) and CLAIM (Mongan et al. 2020), as far as they concern a classifier of images.
+
+{_items(card, size)}
 
 ## Classes
 
@@ -97,6 +121,51 @@ def _metrics(card: WeightsCard) -> str:
     return f"Measured on {images} test images.\n\n| figure | value | 95 % interval |\n|---|---|---|\n{rows}"
 
 
+def _per_class(card: WeightsCard) -> str:
+    judged = next((scoring for scoring in reversed(card.scorings) if scoring.metrics == card.metrics), None)
+    if judged is None:
+        return "Figures of single classes were not kept."
+    rows = (
+        f"| {name} | {figures['n']} | {_interval(figures.get('recall'))} | {_interval(figures.get('precision'))} |"
+        for name, figures in judged.per_class.items()
+    )
+    return "\n".join(("| class | images | recall | precision |", "|---|---|---|---|", *rows))
+
+
+def _elsewhere(card: WeightsCard) -> str:
+    """Scorings of these weights on data sets that they were not trained on."""
+    home = card.training_set.get("title", card.training_data)
+    others = [s for s in card.scorings if s.data != home and s.version == card.version]
+    if not others:
+        return "Not judged on images of another laboratory: nobody knows how they do there."
+    names = ("accuracy", "balanced_accuracy", "macro_f1", "coverage", "accepted_accuracy", "ece")
+    rows = (
+        f"| {s.data}{f' ({s.note})' if s.note else ''} | {s.images} | "
+        f"{' | '.join(_interval(s.metrics.get(name)) for name in names)} |"
+        for s in others
+    )
+    return "\n".join((f"| data | images | {' | '.join(names)} |", f"|---|---|{'---|' * len(names)}", *rows))
+
+
+def _scorings(card: WeightsCard) -> str:
+    """Who has chosen by a test part has used it up; so it is told how often each was looked at."""
+    if not card.scorings:
+        return "How often the test images were looked at before is not recorded."
+    rows = (
+        f"| {s.date or 'not stated'} | {s.version} | {s.data}{f', part {s.part}' if s.part else ''}"
+        f"{f' ({s.note})' if s.note else ''} | {s.images} | {_interval(s.metrics.get('accuracy'))} |"
+        for s in card.scorings
+    )
+    return "\n".join(("| day | version | data | images | accuracy |", "|---|---|---|---|---|", *rows))
+
+
+def _interval(figure: Mapping[str, float] | None) -> str:
+    if not figure:
+        return "–"
+    value, low, high = (100 * figure[key] for key in ("value", "low", "high"))
+    return f"{value:.2f} % [{low:.2f}–{high:.2f}]"
+
+
 def _limits(card: WeightsCard) -> str:
     always = (
         "Figures hold for images like the training images: other stains, microscopes, laboratories or image "
@@ -108,18 +177,69 @@ def _limits(card: WeightsCard) -> str:
 
 
 def _facts(card: WeightsCard, parameters: int, size: int, storage: str) -> str:
+    training, speed = card.training, card.speed
     facts = {
         "Version": card.version,
         "Licence": card.licence,
-        "Training data": card.training_data,
+        "Training data": _training_data(card),
         "Hash of the training data": card.training_data_hash,
         "Split": card.split,
         "Starting weights": card.starting_weights,
         "Command": f"`{card.command}`" if card.command else "",
+        "Seed": training.get("seed"),
+        "Epochs": f"{training['epochs']}, of which epoch {training['best_epoch']} was chosen" if training else "",
+        "Compute spent": f"{training['hours']} hours on {_machine(training)}" if training else "",
+        "Versions": ", ".join(f"{k} {v}" for k, v in training.get("versions", {}).items()),
         "Parameters": f"{parameters:,}, stored as {_STORAGE[storage]}",
         "Image size": f"{size} × {size} pixels",
+        "Speed": f"{speed['images_per_second']} images a second in batches of {speed['batch_size']} on "
+        f"{speed['machine']}"
+        if speed
+        else "",
     }
-    return "\n".join(f"- {name}: {value or 'not stated'}" for name, value in facts.items())
+    return "\n".join(f"- {name}: {'not stated' if value in ('', None) else value}" for name, value in facts.items())
+
+
+def _machine(training: Mapping[str, Any]) -> str:
+    hardware = training.get("hardware", {})
+    words = [hardware.get("processor"), f"{hardware.get('threads')} threads", hardware.get("device")]
+    return f"{', '.join(str(word) for word in words if word)} ({training.get('precision')})"
+
+
+def _training_data(card: WeightsCard) -> str:
+    facts = card.training_set
+    more = [facts[key] for key in ("title", "licence", "source") if key in facts]
+    return f"{card.training_data} ({'; '.join(more)})" if more else card.training_data
+
+
+def _items(card: WeightsCard, size: int) -> str:
+    facts, images = card.training_set, card.num_test_images
+    home = facts.get("title", card.training_data)
+    others = len({s.data for s in card.scorings if s.data != home})
+    items = {
+        "Purpose": "Name the class of one blood cell in an image; research only",
+        "Source of data": f"{_training_data(card) or 'not stated'}; citation: {facts.get('citation', 'not stated')}",
+        "Staining and microscope": "; ".join(facts[key] for key in ("stain", "scanner") if key in facts),
+        "Participants": "Not described beyond what the data set's authors state; no age, sex, ethnicity or diagnosis "
+        "of a donor is known to the model or its judges, so no subgroup of patients can be compared",
+        "Reference standard": "The labels of the data set, as its authors gave them; not reviewed again",
+        "Sample size": f"All images of the split; {images:,} test images give the intervals stated"
+        if images
+        else "No test",
+        "Missing data": "An unreadable image is an error or is reported, never replaced",
+        "Partitions": card.split,
+        "Preprocessing": f"RGB, resized to {size} × {size} pixels; written in config.json",
+        "Model": "Architecture in config.json, starting weights and command above",
+        "Choice of model": "The epoch, the temperature and the thresholds were chosen on the validation part",
+        "Measures": "Above, each with a 95 % interval; images are taken as independent",
+        "Calibration": f"ECE {_interval(card.metrics.get('ece'))} on the test part" if card.metrics else "",
+        "External validation": f"{others} other data set{'' if others == 1 else 's'}, above" if others else "None",
+        "Failure analysis": "The training's report shows each mistake; the classes above show where they lie",
+        "Availability": "Weights, code and command are open; the data stand under their own licence",
+        "Registration, protocol, funding": "None",
+    }
+    rows = (f"| {name} | {value or 'not stated'} |" for name, value in items.items())
+    return "\n".join(("| item | answer |", "|---|---|", *rows))
 
 
 def _classes(model: CellClassifier) -> str:

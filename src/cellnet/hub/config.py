@@ -11,6 +11,7 @@ from typing import Any, Self, TypeVar
 from cellnet._version import __version__
 from cellnet.cards import WeightsCard
 from cellnet.errors import CellnetError, WeightsError
+from cellnet.files import write_text
 from cellnet.hub.storage import STORAGES
 from cellnet.labels import LabelSchema
 from cellnet.registry import check_name
@@ -75,7 +76,7 @@ class CheckpointConfig:
             "weights": {"storage": self.storage, "sha256": self.sha256},
             "golden": self.golden,
         }
-        (folder / NAME).write_text(json.dumps(data, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+        write_text(folder / NAME, json.dumps(data, indent=2, allow_nan=False) + "\n")
 
     @classmethod
     def read(cls, folder: Path) -> Self:

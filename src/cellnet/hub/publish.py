@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING
 from cellnet._version import __version__
 from cellnet.cards import WeightsCard
 from cellnet.download import is_offline
-from cellnet.errors import ConfigError, DataError, LabelError, WeightsError
+from cellnet.errors import ConfigError, WeightsError
 from cellnet.hub import config as config_file
 from cellnet.hub.card import render_card
 from cellnet.hub.checkpoint import GOLDEN, README, WEIGHTS, load, save
 from cellnet.hub.config import CheckpointConfig
 from cellnet.hub.index import Published
+from cellnet.hub.record import check_report
 from cellnet.hub.trouble import explained
 from cellnet.models import CellClassifier
 
@@ -110,15 +111,14 @@ def card_from_report(model: CellClassifier, name: str, report: Report | None) ->
     card = replace(model.weights_card or WeightsCard(name), name=name)
     if report is None:
         return card
-    if report.part == "train":
-        raise DataError("The report judges the training part, which says nothing about new images; judge another.")
-    if report.schema.hash != model.labels.hash:
-        raise LabelError("The report is about other classes than the model's; evaluate this model.")
+    check_report(report, model.labels)
     part = f", part {report.part!r}" if report.part else ""
     where = f"The figures were measured on {report.n:,} images of {report.dataset or 'unnamed data'}{part}."
+    scoring = report.scoring(version=card.version)
     return replace(
         card,
-        metrics={key: value for key, value in report.to_dict()["metrics"].items() if value["value"] is not None},
+        metrics=scoring.metrics,
         num_test_images=report.n,
         limits=tuple(dict.fromkeys((where, *report.notes, *card.limits))),
+        scorings=(*card.scorings, scoring),
     )

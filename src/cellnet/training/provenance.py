@@ -49,6 +49,14 @@ def run_session(train: CellDataset, val: CellDataset, seed: int, device: torch.d
             }
             for place, part in (("train", train), ("val", val))
         },
+        **machine(device),
+        "git_commit": git_commit(),
+    }
+
+
+def machine(device: torch.device) -> dict[str, dict[str, Any]]:
+    """Versions of what computes, and on what it does."""
+    return {
         "versions": {
             "cellnet": __version__,
             "python": platform.python_version(),
@@ -61,7 +69,6 @@ def run_session(train: CellDataset, val: CellDataset, seed: int, device: torch.d
             "threads": torch.get_num_threads(),
             "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         },
-        "git_commit": git_commit(),
     }
 
 
