@@ -16,7 +16,16 @@ from PIL import Image, ImageOps
 from PIL.JpegImagePlugin import JpegImageFile
 
 from cellnet.errors import CellnetError, ConfigError, DataError, ImageError, UnknownNameError
-from cellnet.images import INTERPOLATIONS, Preprocess, decode, decoding, list_images, stack_images, to_uint8_rgb
+from cellnet.images import (
+    INTERPOLATIONS,
+    Preprocess,
+    background_colour,
+    decode,
+    decoding,
+    list_images,
+    stack_images,
+    to_uint8_rgb,
+)
 
 
 def picture(height: int = 40, width: int = 48, seed: int = 0) -> Image.Image:
@@ -498,6 +507,24 @@ class TestPreprocess:
         image[:, 10:30, 20:40] = 200
         assert Preprocess(20, crop=0.5)(image).unique().tolist() == [200]
 
+    @pytest.mark.parametrize("shape", [(3, 30, 30), (3, 40, 30), (3, 30, 200), (2, 3, 30, 30)])
+    def test_above_one_there_is_a_margin_of_the_background(self, shape: tuple[int, ...]) -> None:
+        image = torch.full(shape, 220, dtype=torch.uint8)
+        image[..., 1, :, :] = 180
+        middle = (..., slice(shape[-2] // 2 - 5, shape[-2] // 2 + 5), slice(shape[-1] // 2 - 5, shape[-1] // 2 + 5))
+        image[middle] = 40
+        result = Preprocess(30, crop=2, interpolation="nearest")(image)
+        assert result.shape == (*shape[:-2], 30, 30)
+        assert result[..., 0, :2, :].unique().tolist() == [220]
+        assert result[..., 1, -2:, :].unique().tolist() == [180]
+        assert result[..., 15, 15].unique().tolist() == [40]
+        assert int((result[..., 0, :, :] == 40).sum()) == 25 * result[..., 0, 0, 0].numel()  # half of the side
+
+    def test_a_margin_takes_the_median_of_the_edge(self) -> None:
+        image = torch.full((3, 80, 80), 200, dtype=torch.uint8)
+        image[:, 20:60, 10:80] = 50  # the cell touches one edge
+        assert background_colour(image).tolist() == [200, 200, 200]
+
     def test_shorter_side_decides(self) -> None:
         image = torch.arange(60, dtype=torch.uint8).expand(3, 40, 60).contiguous()
         assert torch.equal(Preprocess(40)(image), image[:, :, 10:50])
@@ -535,7 +562,7 @@ class TestPreprocess:
             ({"image_size": "128"}, "image_size='128'"),
             ({"image_size": True}, "image_size=True"),
             ({"crop": 0}, "crop=0"),
-            ({"crop": 1.01}, "crop=1.01"),
+            ({"crop": 4.01}, "crop=4.01"),
             ({"crop": float("nan")}, "crop=nan"),
             ({"crop": "0.5"}, "crop='0.5'"),
             ({"mean": 0.5}, "mean=0.5"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from cellnet.images.background import background_colour
 from cellnet.images.decoding import MAX_PIXELS, MAX_SCANS, decode
 from cellnet.images.listing import IMAGE_SUFFIXES, list_images
 from cellnet.images.nucleus import nucleus_masks
@@ -17,6 +18,7 @@ __all__ = [
     "MAX_PIXELS",
     "MAX_SCANS",
     "Preprocess",
+    "background_colour",
     "decode",
     "list_images",
     "nucleus_masks",

@@ -12,10 +12,14 @@ from torchvision.transforms.v2 import functional as F
 
 from cellnet.cards import Card
 from cellnet.errors import ConfigError, ImageError
+from cellnet.images.background import add_margin
 from cellnet.registry import check_name
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+
+MAX_CROP = 4
+"""The widest margin: a cell four times as small is hardly seen any more."""
 
 INTERPOLATIONS = {
     "bilinear": InterpolationMode.BILINEAR,
@@ -28,9 +32,13 @@ INTERPOLATIONS = {
 class Preprocess(Card):
     """A centred square crop and a resize: from an image of any size to the square that a model wants.
 
+    How large a cell looks is part of what a network learns. Images that are cut closer around the cell than those it
+    was trained on want a margin: a ``crop`` above 1.
+
     Args:
         image_size: Side of the result in pixels, at least 16.
-        crop: Share of the shorter side that the crop keeps, in (0, 1].
+        crop: Side of the square as a share of the image's shorter side, above 0 and at most 4. Above 1, the image
+            stands in the middle of a margin of its own background colour, see `background_colour`.
         interpolation: ``"bilinear"``, ``"bicubic"`` or ``"nearest"``; the first two are antialiased.
         mean: Mean of each channel on a scale of 0-1. Only carried: the model normalises.
         std: Standard deviation of each channel, likewise.
@@ -56,8 +64,11 @@ class Preprocess(Card):
     def __post_init__(self) -> None:
         if type(self.image_size) is not int or self.image_size < 16:
             raise ConfigError(f"image_size={self.image_size!r} must be a whole number of at least 16 pixels.")
-        if not _is_number(self.crop) or not 0 < self.crop <= 1:
-            raise ConfigError(f"crop={self.crop!r} must be above 0 and at most 1, the whole shorter side.")
+        if not _is_number(self.crop) or not 0 < self.crop <= MAX_CROP:
+            raise ConfigError(
+                f"crop={self.crop!r} must be above 0 and at most {MAX_CROP}; 1 is the whole shorter side, and above "
+                "it a margin is added."
+            )
         check_name("interpolation", self.interpolation, INTERPOLATIONS)
         for field in ("mean", "std"):
             value = getattr(self, field)
@@ -86,9 +97,13 @@ class Preprocess(Card):
                 "call cellnet.images.to_uint8_rgb first."
             )
         side = max(1, round(self.crop * min(image.shape[-2:])))
-        image = F.center_crop(image, [side, side])
-        if side != self.image_size:
-            image = F.resize(image, [self.image_size] * 2, INTERPOLATIONS[self.interpolation], antialias=True)
+        image = F.center_crop(image, [min(side, length) for length in image.shape[-2:]])
+        # The margin comes last: it needs no resizing, and an enlarged original no memory.
+        size = [max(1, round(length * self.image_size / side)) for length in image.shape[-2:]]
+        if size != list(image.shape[-2:]):
+            image = F.resize(image, size, INTERPOLATIONS[self.interpolation], antialias=True)
+        if self.crop > 1:
+            image = add_margin(image, self.image_size)
         return image.movedim(-3, -1).contiguous().movedim(-1, -3)
 
     def normalise(self, images: Tensor, out: Tensor | None = None) -> Tensor:

@@ -1,0 +1,128 @@
+"""Make a finished run the weights that ship with cellnet, its card and the rows of results/shipped.csv with it.
+
+    python benchmarks/accuracy/release.py runs/hybrid/hybrid hybrid --storage int8 --root data \
+        --config train.toml --external data/BCCD_cropped
+
+The weights as stored are judged beside the run's own on the same test part: that is one scoring. Earlier scorings
+stay in the card. What is released under a name that ships already takes its place, as the next version.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import statistics
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from collect import RESULTS, machine_facts, replace_rows
+
+import cellnet
+from cellnet.cards import Scoring
+from cellnet.cli.inputs import open_dataset
+from cellnet.datasets import read_split
+from cellnet.hub import load, record, save
+
+SHIPPED = Path(cellnet.__file__).parent / "weights"
+
+
+def main() -> None:
+    """Save, judge, record, copy what the weights came from."""
+    words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    words.add_argument("run", type=Path)
+    words.add_argument("name")
+    words.add_argument("--storage", default="float16")
+    words.add_argument("--root", type=Path, required=True, help="folder that holds PBC")
+    words.add_argument("--config", type=Path, required=True, help="what cellnet train --config reads to do it again")
+    words.add_argument("--external", type=Path, nargs="*", default=[])
+    words.add_argument("--into", type=Path, default=SHIPPED)
+    given = words.parse_args()
+
+    folder = given.into / given.name
+    model = load(given.run / "model")
+    _, _, test = read_split(open_dataset("pbc", given.root, "samples"), given.run / "split.csv")
+    if model.weights_card is None:
+        raise SystemExit(f"{given.run}/model has no card; train it with `cellnet train`.")
+    version, earlier = released(folder)
+    own = tuple(replace(scoring, version=version) for scoring in model.weights_card.scorings)
+    card = replace(model.weights_card, name=given.name, version=version, scorings=(*earlier, *own), speed=speed(model))
+    save(model, folder, card=card, storage=given.storage, overwrite=True)
+    for name, source in (("history.csv", given.run / "history.csv"), ("train.toml", given.config)):
+        shutil.copyfile(source, folder / name)
+
+    stored = load(folder)
+    reports = {"stored": cellnet.evaluate(stored, test), "float": cellnet.evaluate(model, test)}
+    called = [report.predictions.probabilities.argmax(1) for report in reports.values()]
+    size = sum(file.stat().st_size for file in folder.iterdir())
+    rows = [
+        {
+            "model": given.name,
+            "version": version,
+            "data": "PBC pool, test part",
+            "weights": given.storage if kind == "stored" else "float32",
+            "megabytes": f"{size / 1e6:.1f}" if kind == "stored" else "",
+            "images": str(report.n),
+            **figures(report),
+            "same_class_as_float": f"{100 * (called[0] == called[1]).mean():.2f} %",
+        }
+        for kind, report in reports.items()
+    ]
+    for place in given.external:
+        cells = cellnet.load_dataset("folder", place).harmonise(model.labels)
+        images = [cells.image(i) for i in range(len(cells))]
+        for note, judged in (("", stored), ("normalisation measured on these images", stored.adapt(images))):
+            report = cellnet.evaluate(judged, cells, title=place.name)
+            record(folder, replace(report, dataset=place.name), note=note)
+            rows.append(
+                {
+                    **rows[0],
+                    "data": f"{place.name}{f', {note}' if note else ''}",
+                    "images": str(report.n),
+                    **figures(report),
+                    "same_class_as_float": "",
+                }
+            )
+    rows = [{**row, "images_per_second": str(card.speed["images_per_second"]), **machine_facts()} for row in rows]
+    replace_rows(RESULTS.with_name("shipped.csv"), ("model", "data", "weights"), rows)
+    print("\n".join(f"{row['model']} {row['data']} {row['weights']}: {row['accuracy']}" for row in rows))
+
+
+def released(folder: Path) -> tuple[str, tuple[Scoring, ...]]:
+    """The number of the next version, and every scoring of those before."""
+    if not folder.exists():
+        return "1", ()
+    card = load(folder).weights_card
+    if card is None:
+        return "1", ()
+    scorings = card.scorings
+    if not scorings:  # released before cards kept them
+        scorings = (Scoring(card.training_data, "test", card.num_test_images, card.metrics, version=card.version),)
+    return str(int(card.version) + 1), scorings
+
+
+def figures(report: cellnet.Report) -> dict[str, str]:
+    """The figures of a row."""
+    return {name: str(report.metrics[name]) for name in ("accuracy", "balanced_accuracy", "macro_f1", "ece")}
+
+
+def speed(model: cellnet.CellClassifier, batch_size: int = 32, repeats: int = 7) -> dict[str, object]:
+    """Images a second through the network, decoding not counted."""
+    images = torch.randint(0, 256, (batch_size, 3, *[model.preprocess.image_size] * 2), dtype=torch.uint8)
+    times = []
+    with torch.inference_mode():
+        for _ in range(repeats):
+            start = time.perf_counter()
+            model(images)
+            times.append(time.perf_counter() - start)
+    machine = f"{machine_facts()['machine']}, {torch.get_num_threads()} threads"
+    return {
+        "images_per_second": round(batch_size / statistics.median(times), 1),
+        "batch_size": batch_size,
+        "machine": machine,
+    }
+
+
+if __name__ == "__main__":
+    main()
