@@ -142,6 +142,20 @@ def test_figures_go_into_the_card_of_an_own_folder(folder: Path, trained: tuple[
     assert card.read_text(encoding="utf-8").count(", part test") == before + 1
 
 
+def test_adapt_first_then_predict_or_evaluate(
+    folder: Path, trained: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    model = trained[0] / "model"
+    for words in ((), ("--adapt",)):
+        code, _, log = run("predict", folder, "--model", model, *words, "--out", tmp_path / f"{len(words)}.csv")
+        assert code == 0, log
+    assert (tmp_path / "0.csv").read_bytes() != (tmp_path / "1.csv").read_bytes()
+    words = ("--dataset", "folder", "--root", folder, "--part", "all", "--adapt", "--json")
+    code, text, log = run("evaluate", "--model", model, *words, "--out", tmp_path / "report")
+    assert code == 0, log
+    assert json.loads(text)["n"] == 40
+
+
 def test_predict_keeps_going_after_an_unreadable_image(
     folder: Path, trained: tuple[Path, dict[str, Any]], tmp_path: Path
 ) -> None:

@@ -13,6 +13,7 @@ import cellnet
 from cellnet.datasets import CellDataset, read_split
 from cellnet.errors import DataError
 from cellnet.experiments import RunResult, train_and_report
+from cellnet.images import nucleus_share
 from cellnet.models import CellClassifier, create_model
 
 
@@ -38,6 +39,16 @@ def test_the_card_is_written_from_the_run(result: RunResult) -> None:
     assert card["metrics"]["accuracy"] == result.report.to_dict()["metrics"]["accuracy"]
     assert "split seed 0: 32 train, 16 val, 16 test" in card["split"]
     assert card["starting_weights"] == "none (random initialisation)"
+    training, (scoring,) = card["training"], card["scorings"]
+    assert (training["epochs"], training["best_epoch"], training["seed"]) == (1, 1, 0)
+    assert training["hardware"]["device"] == "cpu"
+    assert (scoring["images"], scoring["part"], scoring["metrics"]) == (16, "test", card["metrics"])
+
+
+def test_the_model_knows_how_large_cells_looked(result: RunResult) -> None:
+    train = cellnet.load_dataset("synthetic", per_class=8, image_size=32).split((0.5, 0.25, 0.25))[0]
+    expected = nucleus_share(train.image(i) for i in range(len(train)))
+    assert cellnet.load_pretrained(str(result.checkpoint)).nucleus_share == expected
 
 
 def test_two_parts_are_not_enough(result: RunResult, tmp_path: Path) -> None:

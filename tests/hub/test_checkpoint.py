@@ -42,6 +42,7 @@ def checkpoint(tiny_model: CellClassifier, tmp_path: Path) -> Path:
 def test_round_trip(tiny_model: CellClassifier, synthetic: CellDataset, tmp_path: Path, storage: str) -> None:
     tiny_model.temperature = 1.7
     tiny_model.thresholds = {"probability": 0.6, "energy": -2.5}
+    tiny_model.nucleus_share = 0.125
     before = {name: value.clone() for name, value in tiny_model.train().state_dict().items()}
     folder = save(tiny_model, tmp_path / "tiny", card=CARD, storage=storage)
     assert tiny_model.training
@@ -51,6 +52,7 @@ def test_round_trip(tiny_model: CellClassifier, synthetic: CellDataset, tmp_path
     assert not loaded.training
     assert loaded.labels == tiny_model.labels
     assert loaded.preprocess == tiny_model.preprocess
+    assert loaded.nucleus_share == 0.125
     assert (loaded.temperature, loaded.thresholds) == (1.7, {"probability": 0.6, "energy": -2.5})
     assert loaded.weights_card == CARD
     assert all(parameter.dtype == torch.float32 for parameter in loaded.parameters())

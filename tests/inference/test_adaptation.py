@@ -10,6 +10,7 @@ import torch
 
 from cellnet.datasets import CellDataset, load_dataset
 from cellnet.errors import ConfigError, DataError
+from cellnet.images import Preprocess, nucleus_share
 from cellnet.inference import adapt
 from cellnet.models import CellClassifier, create_model
 from cellnet.models.normalisation import measure_statistics
@@ -70,6 +71,35 @@ def test_a_frozen_backbone_adapts_and_unreadable_images_are_left_out(
     for model in (adapt(frozen, darker), adapt(tiny_model, [*darker, tmp_path / "bad.png"])):
         assert len(norms(model)) == len(norms(expected))
     assert all(map(torch.equal, norms(adapt(frozen, darker)), norms(expected)))
+
+
+def test_images_cut_closer_get_a_margin(tiny_model: CellClassifier, synthetic: CellDataset) -> None:
+    home = [synthetic.image(i) for i in range(len(synthetic))]
+    tiny_model.nucleus_share = nucleus_share(home)
+    assert adapt(tiny_model, home).preprocess.crop == 1
+    closer = [Preprocess(32, crop=0.6)(image) for image in home]
+    adapted = adapt(tiny_model, closer)
+    assert adapted.preprocess.crop == pytest.approx(1 / 0.6, rel=0.2)
+    share = nucleus_share(adapted.preprocess(image) for image in closer)
+    assert share == pytest.approx(tiny_model.nucleus_share, rel=0.2)
+    wider = [Preprocess(32, crop=1.6)(image) for image in home]
+    assert adapt(tiny_model, wider).preprocess.crop == pytest.approx(1 / 1.6, rel=0.2)
+    assert adapt(tiny_model, closer, crop=1.0).preprocess == tiny_model.preprocess
+    assert adapt(tiny_model, closer, crop=1.5).preprocess.crop == 1.5
+
+
+def test_without_nuclei_the_images_stay_as_they_are(tiny_model: CellClassifier, darker: list[torch.Tensor]) -> None:
+    assert adapt(tiny_model, darker).preprocess == tiny_model.preprocess  # it does not know its own scale
+    tiny_model.nucleus_share = 0.1
+    grey = [torch.full((3, 32, 32), 200, dtype=torch.uint8)] * 32
+    assert adapt(tiny_model, grey).preprocess == tiny_model.preprocess
+
+
+def test_of_very_many_images_some_are_looked_at(
+    tiny_model: CellClassifier, darker: list[torch.Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cellnet.inference.adaptation.MOST_IMAGES", 50)
+    assert all(map(torch.equal, norms(adapt(tiny_model, darker)), norms(adapt(tiny_model, darker[::2]))))
 
 
 def test_what_cannot_adapt(tiny_model: CellClassifier, darker: list[torch.Tensor], synthetic: CellDataset) -> None:

@@ -27,6 +27,7 @@ def evaluate(
     predictions: Annotated[
         Path | None, typer.Option("--predictions", help="Score this CSV instead of running a model.")
     ] = None,
+    adapt: options.Adapt = False,
     batch_size: options.BatchSize = 32,
     device: options.Device = None,
     out: Annotated[Path | None, typer.Option("--out", help="Folder for the report.")] = None,
@@ -55,9 +56,11 @@ def evaluate(
         if harmonise:
             images = images.harmonise(net.labels)
         chosen, _ = choose_part(images, part, split, split_seed)
+        if adapt:
+            net = net.adapt(chosen, device=device)
         report = judge(net, chosen, batch_size=batch_size, device=device, progress=not json)
     if record:
-        record_report(model, report)
+        record_report(model, report, note="adapted to these images" if adapt else "")
     if out is not None:
         report.save(out)
         log.print(f"Report: {out / 'report.html'}")

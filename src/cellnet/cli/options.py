@@ -18,6 +18,9 @@ Split = Annotated[
 ]
 SplitSeed = Annotated[int, typer.Option("--split-seed", help="Seed of the split; the same for all your models.")]
 Device = Annotated[str | None, typer.Option("--device", help="`cpu`, `cuda` …; the best there is if not given.")]
+Adapt = Annotated[
+    bool, typer.Option("--adapt", help="Let the model get used to these images first: scale, stain and light.")
+]
 BatchSize = Annotated[int, typer.Option("--batch-size", min=1, help="Images computed at once.")]
 Json = Annotated[bool, typer.Option("--json", help="Machine-readable result on standard output.")]
 Pretrained = Annotated[

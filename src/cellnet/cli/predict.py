@@ -15,6 +15,7 @@ from cellnet.errors import DataError
 def predict(
     inputs: Annotated[list[Path], typer.Argument(help="Images, or folders of images.")],
     model: options.Pretrained = "mobilenet_v2",
+    adapt: options.Adapt = False,
     batch_size: options.BatchSize = 32,
     device: options.Device = None,
     out: Annotated[Path, typer.Option("--out", help="CSV file for the predictions.")] = Path("predictions.csv"),
@@ -34,7 +35,10 @@ def predict(
         if not item.exists():
             raise DataError(f"There is no file or folder {item}; check the path.")
     paths = [path for item in inputs for path in (list_images(item) if item.is_dir() else [item])]
-    summary = predict_files(load_pretrained(model), paths, out, batch_size=batch_size, device=device, progress=not json)
+    net = load_pretrained(model)
+    if adapt:
+        net = net.adapt(paths, device=device)
+    summary = predict_files(net, paths, out, batch_size=batch_size, device=device, progress=not json)
     if summary is None:  # the first process tells of the work of all
         return
     if json:

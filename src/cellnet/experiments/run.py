@@ -8,12 +8,14 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from cellnet.cards import WeightsCard
 from cellnet.datasets import CellDataset, split_hash, write_split
 from cellnet.errors import DataError
 from cellnet.evaluation import Report, evaluate
+from cellnet.images import Preprocess, nucleus_share
 from cellnet.models import CellClassifier
 from cellnet.training import Callback, Fit, TrainConfig, Trainer
 from cellnet.training.processes import on_main_process
@@ -93,6 +95,7 @@ def train_and_report(
         facts={"split": split, "split_hash": split_digest, "command": command},
     )
     fit = trainer.fit(train, val, resume=resume)
+    fit.model.nucleus_share = cell_scale(train, fit.model.preprocess)
     report = evaluate(
         fit.model, test, calibrate_on=val, history=fit.history, best_epoch=fit.best_epoch, features=features
     )
@@ -119,6 +122,13 @@ def train_and_report(
         return fit.model.save(folder / "model", card=card, overwrite=True)
 
     return RunResult(fit, report, on_main_process(write))
+
+
+def cell_scale(train: CellDataset, preprocess: Preprocess, most: int = 400) -> float | None:
+    """`nucleus_share` of evenly chosen training images; None where no nucleus is found."""
+    chosen = np.linspace(0, len(train) - 1, min(most, len(train))).round().astype(int)
+    share = nucleus_share(preprocess(train.image(int(i))) for i in chosen)
+    return share if share > 0 else None
 
 
 def _facts_of(train: CellDataset) -> dict[str, str]:

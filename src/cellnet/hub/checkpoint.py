@@ -69,6 +69,7 @@ def save(
             sha256=write_tensors(temporary / WEIGHTS, packed),
             temperature=float(model.temperature),
             thresholds={key: float(value) for key, value in model.thresholds.items()},
+            nucleus_share=model.nucleus_share,
             card=_defined(card or model.weights_card or WeightsCard(name=name)),
         )
         config.write(temporary)
@@ -106,6 +107,7 @@ def load(folder: str | os.PathLike[str], *, device: str | torch.device | None = 
     _fill(path / WEIGHTS, model, state)
     model.temperature = config.temperature
     model.thresholds = config.thresholds
+    model.nucleus_share = config.nucleus_share
     model.weights_card = config.card
     model.golden = _read_golden(path, config, len(model.labels))
     return model.eval().to(torch_device(device or "cpu"))

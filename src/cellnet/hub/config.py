@@ -39,6 +39,7 @@ class CheckpointConfig:
         temperature: Logits are divided by it.
         thresholds: Where the model abstains, see `cellnet.inference.fit_thresholds`.
         card: Facts about the weights.
+        nucleus_share: How large cells look in the training images, above 0; None where it is not known.
         golden: Hash, tolerance and library versions of the golden logits; empty where there are none.
         cellnet: Version of cellnet that wrote the folder.
     """
@@ -49,6 +50,7 @@ class CheckpointConfig:
     temperature: float
     thresholds: dict[str, float]
     card: WeightsCard
+    nucleus_share: float | None = None
     golden: dict[str, Any] = field(default_factory=dict)
     cellnet: str = __version__
 
@@ -72,6 +74,7 @@ class CheckpointConfig:
             "architecture": self.architecture,
             "temperature": self.temperature,
             "thresholds": self.thresholds,
+            "nucleus_share": self.nucleus_share,
             "card": self.card.to_dict(),
             "weights": {"storage": self.storage, "sha256": self.sha256},
             "golden": self.golden,
@@ -90,6 +93,7 @@ class CheckpointConfig:
         cls._check_format(path, data)
         weights = _get(path, data, "weights", dict)
         golden = _get(path, data, "golden", dict, {})
+        share = data.get("nucleus_share")
         if golden:
             _get(path, golden, "sha256", str)
             _positive(path, "golden tolerance", golden.get("tolerance"))
@@ -104,6 +108,7 @@ class CheckpointConfig:
                     for name, value in _get(path, data, "thresholds", dict, {}).items()
                 },
                 card=_read_card(_get(path, data, "card", dict), folder),
+                nucleus_share=None if share is None else _positive(path, "nucleus_share", share),
                 golden=golden,
                 cellnet=str(data.get("cellnet", "unknown")),
             )

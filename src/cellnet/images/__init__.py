@@ -5,7 +5,7 @@ from __future__ import annotations
 from cellnet.images.background import background_colour
 from cellnet.images.decoding import MAX_PIXELS, MAX_SCANS, decode
 from cellnet.images.listing import IMAGE_SUFFIXES, list_images
-from cellnet.images.nucleus import nucleus_masks
+from cellnet.images.nucleus import nucleus_masks, nucleus_share
 from cellnet.images.pixels import to_uint8_rgb
 from cellnet.images.preprocess import IMAGENET_MEAN, IMAGENET_STD, INTERPOLATIONS, Preprocess
 from cellnet.images.stacking import stack_images
@@ -22,6 +22,7 @@ __all__ = [
     "decode",
     "list_images",
     "nucleus_masks",
+    "nucleus_share",
     "stack_images",
     "to_uint8_rgb",
 ]

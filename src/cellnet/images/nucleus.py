@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor
 
@@ -45,3 +47,22 @@ def nucleus_masks(images: Tensor) -> Tensor:
     threshold = (below * above * gap.square()).argmax(1)
     nothing = (counts > 0).sum(1) < 2
     return (images[:, 0] <= threshold[:, None, None]) & ~nothing[:, None, None]
+
+
+def nucleus_share(images: Iterable[Tensor]) -> float:
+    """How large cells look: the share of its image that a nucleus takes, the median over images.
+
+    Args:
+        images: uint8 3×H×W each; many, so that the median is that of a laboratory and not of a few cells.
+
+    Returns:
+        0 to 1; NaN without images.
+
+    Example:
+        >>> image = torch.full((3, 4, 4), 220, dtype=torch.uint8)
+        >>> image[0, 1:3, 1:3] = 90
+        >>> nucleus_share([image])
+        0.25
+    """
+    shares = [nucleus_masks(image[None]).float().mean() for image in images]
+    return float(torch.stack(shares).median()) if shares else float("nan")

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import math
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from cellnet.errors import ConfigError, DataError
-from cellnet.inference.inputs import open_sources
+from cellnet.images import Preprocess, nucleus_share
+from cellnet.images.preprocess import MAX_CROP
+from cellnet.inference.inputs import Source, open_sources
 from cellnet.inference.predictor import torch_device
 from cellnet.models.normalisation import measure_statistics
 
@@ -19,26 +26,42 @@ if TYPE_CHECKING:
 LEAST_IMAGES = 32
 """Statistics of fewer images would say more about these images than about their laboratory."""
 
+MOST_IMAGES = 4096
+"""More tell no more about a laboratory, and all of them stand in memory."""
+
+NEARLY = 1.15
+"""Cells that look larger or smaller by less than this factor are left as they are: so much do smears differ."""
+
+FACTORS = (0.5, 3.0)
+"""How far the cut may follow the nuclei: farther, something else than a nucleus was found."""
+
 
 def adapt(
     model: CellClassifier,
     inputs: Any,
     *,
+    crop: float | None = None,
     prior: float = 16.0,
     batch_size: int = 64,
     device: str | torch.device | None = None,
     seed: int = 0,
 ) -> CellClassifier:
-    """A copy of a model whose batch normalisation knows the statistics of these images.
+    """A copy of a model that knows how these images look: how large their cells are, and the statistics of its layers.
 
-    Other stains, microscopes and cameras shift what the layers of a network see; batch normalisation can take the
-    shift out if it is told of it (Schneider et al. 2020, arXiv 2006.16971). No label is used, and no weight changes.
+    Where cells look larger or smaller than in the training images, because images are cut closer or wider around them,
+    the copy cuts them anew: a margin of background is added, or some of it is cut away, until nuclei take the same
+    share of the image (`nucleus_share`). And other stains, microscopes and cameras shift what the layers of a network
+    see; batch normalisation can take the shift out if it is told of it (Schneider et al. 2020, arXiv 2006.16971). No
+    label is used, and no weight changes.
     The images should be many, of several classes, and of one laboratory; what is judged afterwards should come from
     there too.
 
     Args:
         model: The model, which stays as it is.
-        inputs: Images as `predict` takes them, at least 32; unreadable ones are left out.
+        inputs: Images as `predict` takes them, at least 32; unreadable ones are left out. Of more than
+            4,096, evenly chosen ones are looked at.
+        crop: The copy's `Preprocess.crop`, where it shall not follow from the nuclei. The model's own keeps the images
+            as they are; so does None for a model that does not know its ``nucleus_share``.
         prior: How many images the old statistics count for: each statistic becomes the mean of old and new ones, with
             the weights ``prior`` and the number of images. 0 forgets the old ones.
         batch_size: Images at a time; statistics are measured batch by batch.
@@ -70,12 +93,15 @@ def adapt(
             f"{model.backbone.name!r} has no batch normalisation that could adapt; use another model, such as "
             "mobilenet_v2."
         )
-    images = []
-    for source in open_sources(inputs)[0]:
-        try:
-            images.append(adapted.preprocess(source.read()))
-        except DataError:
-            continue
+    sources = list(open_sources(inputs)[0])
+    sources = sources[:: math.ceil(len(sources) / MOST_IMAGES) or 1]
+    if crop is not None:
+        adapted.preprocess = replace(adapted.preprocess, crop=crop)
+    images = _read(sources, adapted.preprocess)
+    if crop is None and images and model.nucleus_share is not None:
+        adapted.preprocess = _match_scale(adapted.preprocess, images, model.nucleus_share)
+        if adapted.preprocess != model.preprocess:
+            images = _read(sources, adapted.preprocess)
     if len(images) < LEAST_IMAGES:
         raise DataError(f"{len(images)} readable images are too few to adapt to; give at least {LEAST_IMAGES}.")
 
@@ -95,3 +121,20 @@ def adapt(
         buffer.copy_(torch.lerp(before, buffer, share))
     adapted.weights_card, adapted.golden, adapted.source = None, None, ""
     return adapted.eval()
+
+
+def _read(sources: Sequence[Source], preprocess: Preprocess) -> list[Tensor]:
+    images = []
+    for source in sources:
+        with contextlib.suppress(DataError):
+            images.append(preprocess(source.read()))
+    return images
+
+
+def _match_scale(preprocess: Preprocess, images: Sequence[Tensor], wanted: float) -> Preprocess:
+    """Cut so that nuclei take the ``wanted`` share of the image; where they nearly do, nothing changes."""
+    factor = math.sqrt(nucleus_share(images) / wanted)
+    if 1 / NEARLY < factor < NEARLY or factor == 0:
+        return preprocess
+    lowest, highest = FACTORS
+    return replace(preprocess, crop=min(preprocess.crop * min(max(factor, lowest), highest), MAX_CROP))

@@ -34,6 +34,8 @@ class CellClassifier(ModelVerbs, nn.Module):
     Attributes:
         temperature: What `cellnet.inference.predict` divides the logits by: 1 until calibrated.
         thresholds: Settings of abstention, empty until calibrated.
+        nucleus_share: How large cells look in the training images, see `cellnet.images.nucleus_share`; None where
+            nobody measured it.
         weights_card: Facts about the weights, where they came from a checkpoint.
         golden: Images and logits to compare with, where they came from a checkpoint: see `self_test`.
 
@@ -68,6 +70,7 @@ class CellClassifier(ModelVerbs, nn.Module):
         self.head = LinearHead(backbone.num_features, len(labels), dropout) if head is None else head
         self.temperature = 1.0
         self.thresholds: dict[str, float] = {}
+        self.nucleus_share: float | None = None
         self.weights_card: WeightsCard | None = None
         self.golden: Golden | None = None
         self._frozen: tuple[str, ...] = ()
