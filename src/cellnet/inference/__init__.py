@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from cellnet.inference.adaptation import adapt
+from cellnet.inference.explanation import Explanation, explain, similarity_to_untrained
 from cellnet.inference.neighbours import Neighbour, NeighbourIndex
 from cellnet.inference.ood import abstain, energy_score, fit_thresholds, softmax
 from cellnet.inference.predictions import Prediction, Predictions
 from cellnet.inference.predictor import evaluation_mode, predict, torch_device
 
 __all__ = [
+    "Explanation",
     "Neighbour",
     "NeighbourIndex",
     "Prediction",
@@ -17,8 +19,10 @@ __all__ = [
     "adapt",
     "energy_score",
     "evaluation_mode",
+    "explain",
     "fit_thresholds",
     "predict",
+    "similarity_to_untrained",
     "softmax",
     "torch_device",
 ]

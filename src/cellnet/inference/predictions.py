@@ -6,8 +6,9 @@ import csv
 import json
 import operator
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,8 @@ from cellnet.labels import LabelSchema
 if TYPE_CHECKING:
     import pandas
 
+    from cellnet.inference.explanation import Explanation
+
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
@@ -35,6 +38,7 @@ class Prediction:
         abstain: True where the model should not be trusted with this image.
         error: Why the image could not be read, else None.
         target: Label where it is known, else None.
+        explainer: Explains this image, see `explain`; None where it is not at hand.
     """
 
     file: str
@@ -44,6 +48,22 @@ class Prediction:
     abstain: bool
     error: str | None = None
     target: int | None = None
+    explainer: Callable[..., Explanation] | None = field(default=None, repr=False)
+
+    def explain(self, **options: Any) -> Explanation:
+        """Which pixels spoke for the class: `cellnet.inference.explain` of this image.
+
+        Args:
+            **options: Of `cellnet.inference.explain`: ``label``, ``method``.
+
+        Raises:
+            DataError: The image is not at hand, because the predictions were read from a file or made of a stream.
+        """
+        if self.explainer is None:
+            raise DataError(
+                f"The image of {self.file!r} is not at hand any more; call model.explain(image) with the image itself."
+            )
+        return self.explainer(**options)
 
     def top(self, k: int = 3) -> list[tuple[str, float]]:
         """The ``k`` most probable classes with their probabilities, best first; empty where unreadable."""
@@ -87,6 +107,7 @@ class Predictions(Sequence[Prediction]):
         features: N×D features of the backbone; default: None.
         targets: N labels where they are known; default: None.
         logits: N×C; default: the logarithm of ``probabilities``, which gives the same probabilities again.
+        explainer: Explains the image of a row, see `Prediction.explain`; default: none is at hand.
 
     Raises:
         DataError: The arguments differ in length, ``probabilities`` has not one column a class, or a row has
@@ -110,6 +131,7 @@ class Predictions(Sequence[Prediction]):
         features: ArrayLike | None = None,
         targets: ArrayLike | None = None,
         logits: ArrayLike | None = None,
+        explainer: Callable[..., Explanation] | None = None,
     ) -> None:
         n = len(files)
         self.files = list(files)
@@ -124,6 +146,7 @@ class Predictions(Sequence[Prediction]):
         self.logits: NDArray[np.float32] = np.asarray(
             np.log(np.maximum(self.probabilities, tiny)) if logits is None else logits, np.float32
         )
+        self._explainer = explainer
         self._check()
 
     def _check(self) -> None:
@@ -168,6 +191,7 @@ class Predictions(Sequence[Prediction]):
             abstain=bool(self.abstain[i]),
             error=self.errors[i],
             target=None if self.targets is None else int(self.targets[i]),
+            explainer=None if self._explainer is None else partial(self._explainer, i),
         )
 
     def __iter__(self) -> Iterator[Prediction]:

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ from cellnet.inference.predictions import Predictions
 
 if TYPE_CHECKING:
     from cellnet.images import Preprocess
+    from cellnet.inference.explanation import Explanation
     from cellnet.models import CellClassifier
 
 MAX_READERS = 8
@@ -106,7 +108,16 @@ def predict(
         features=_spread([f for _, f in outputs if f is not None], known, 0) if features else None,
         targets=labels if len(labels) == len(files) else None,
         logits=logits,
+        # Of a stream the images are gone: to keep them would fill the memory.
+        explainer=None if isinstance(inputs, Iterator) else partial(_explain_row, model, inputs),
     )
+
+
+def _explain_row(model: CellClassifier, inputs: Any, row: int, **options: Any) -> Explanation:
+    from cellnet.inference.explanation import explain
+
+    source = next(islice(open_sources(inputs)[0], row, None))
+    return explain(model, [source.read()], **options)[0]
 
 
 def torch_device(name: str | torch.device) -> torch.device:
