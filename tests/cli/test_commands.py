@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 from cellnet.cli import app as cli
 from cellnet.datasets import load_dataset, samples
 from cellnet.errors import ConfigError
+from cellnet.hub import load_pretrained
 from cellnet.models import create_model
 from cellnet.training import Interrupted
 
@@ -154,6 +155,20 @@ def test_adapt_first_then_predict_or_evaluate(
     code, text, log = run("evaluate", "--model", model, *words, "--out", tmp_path / "report")
     assert code == 0, log
     assert json.loads(text)["n"] == 40
+
+
+def test_a_differential_of_a_folder(folder: Path, trained: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+    model = load_pretrained(trained[0] / "model")
+    model.thresholds = {}  # so young a model would leave all of them to a person
+    words = ("--model", model.save(tmp_path / "bold"), "--out", tmp_path / "d", "--json")
+    code, text, log = run("differential", folder, *words)
+    assert code == 0, log
+    result = json.loads(text)
+    counted = sum(row["count"] for row in result["classes"].values())
+    assert counted + result["abstained"] + result["unreadable"] == 40
+    for name in ("differential.csv", "differential.html", "predictions.csv"):
+        assert (tmp_path / "d" / name).is_file()
+    assert any(row["corrected"] for row in result["classes"].values())  # the training's own report says its mistakes
 
 
 def test_predict_keeps_going_after_an_unreadable_image(
