@@ -4,5 +4,6 @@ from cellnet.evaluation.differential import Differential, differential
 from cellnet.evaluation.evaluate import evaluate
 from cellnet.evaluation.intervals import Estimate
 from cellnet.evaluation.report import Report
+from cellnet.evaluation.stress import StressReport, plot_stress, stress
 
-__all__ = ["Differential", "Estimate", "Report", "differential", "evaluate"]
+__all__ = ["Differential", "Estimate", "Report", "StressReport", "differential", "evaluate", "plot_stress", "stress"]
