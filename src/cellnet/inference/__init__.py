@@ -1,8 +1,9 @@
-"""From images to predictions: temperature, softmax, out-of-distribution score, abstention."""
+"""From images to predictions: calibration, out-of-distribution score, abstention, prediction sets."""
 
 from __future__ import annotations
 
 from cellnet.inference.adaptation import adapt
+from cellnet.inference.conformal import PredictionSets, RiskControl, guarantees, least_images, likely_start
 from cellnet.inference.neighbours import Neighbour, NeighbourIndex
 from cellnet.inference.ood import abstain, energy_score, fit_thresholds, softmax
 from cellnet.inference.predictions import Prediction, Predictions
@@ -12,12 +13,17 @@ __all__ = [
     "Neighbour",
     "NeighbourIndex",
     "Prediction",
+    "PredictionSets",
     "Predictions",
+    "RiskControl",
     "abstain",
     "adapt",
     "energy_score",
     "evaluation_mode",
     "fit_thresholds",
+    "guarantees",
+    "least_images",
+    "likely_start",
     "predict",
     "softmax",
     "torch_device",
