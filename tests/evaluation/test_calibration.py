@@ -2,8 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy.optimize import minimize_scalar
-from scipy.special import log_softmax, softmax
+from scipy.special import softmax
 from sklearn.metrics import log_loss
 
 from cellnet.errors import LabelError
@@ -56,50 +55,13 @@ def test_no_image_has_no_calibration_error() -> None:
     assert np.isnan(calibration.expected_calibration_error(np.empty((0, 3)), []))
 
 
-@pytest.mark.parametrize("sharpness", [0.3, 1.0, 2.5])
-def test_temperature_minimises_the_likelihood(sharpness: float) -> None:
-    logits, targets = case(sharpness=sharpness)
-
-    def loss(t: float) -> float:
-        return -log_softmax(logits / t, 1)[np.arange(len(targets)), targets].mean()
-
-    expected = minimize_scalar(loss, bounds=(0.05, 20), method="bounded", options={"xatol": 1e-9}).x
-    assert calibration.fit_temperature(logits, targets) == pytest.approx(expected, rel=1e-5)
-    assert calibration.fit_temperature(logits, targets) == pytest.approx(sharpness, rel=0.2)
-
-
-def test_temperature_repairs_the_calibration_error() -> None:
-    logits, targets = case(2000, sharpness=3)
-    before = calibration.expected_calibration_error(softmax(logits, 1), targets)
-    temperature = calibration.fit_temperature(logits, targets)
-    after = calibration.expected_calibration_error(softmax(logits / temperature, 1), targets)
-    assert before > 0.08 > 0.04 > after
-
-
-def test_temperature_without_errors_is_one() -> None:
-    assert calibration.fit_temperature([[5.0, 0.0], [0.0, 0.1]], [0, 1]) == 1.0
-
-
-def test_temperature_stays_in_its_range() -> None:
-    assert calibration.fit_temperature([[5.0, 0.0]] * 3, [1, 1, 1]) == pytest.approx(20)
-    assert calibration.fit_temperature([[1000.0, 0.0], [0.0, 1000.0]], [0, 0]) == pytest.approx(20)
-    # One mistake by a hair among many easy images: as sharp as allowed.
-    logits, targets = [[0.02, 0.0]] * 500 + [[0.0, 1e-6]], [0] * 501
-    assert calibration.fit_temperature(logits, targets) == pytest.approx(0.05)
-
-
 @pytest.mark.parametrize(
-    ("logits", "targets", "message"),
-    [
-        (np.empty((0, 2)), [], "no image"),
-        ([[1.0, 2.0]], [0, 1], "N×C"),
-        ([1.0, 2.0], [0, 1], "N×C"),
-        ([[1.0, 2.0]], [2], "2 classes"),
-    ],
+    ("probabilities", "targets", "message"),
+    [([[1.0, 2.0]], [0, 1], "N×C"), ([1.0, 2.0], [0, 1], "N×C"), ([[1.0, 2.0]], [2], "2 classes")],
 )
-def test_inputs_that_do_not_fit_are_refused(logits, targets, message: str) -> None:
+def test_inputs_that_do_not_fit_are_refused(probabilities, targets, message: str) -> None:
     with pytest.raises(LabelError, match=message):
-        calibration.fit_temperature(logits, targets)
+        calibration.brier_scores(probabilities, targets)
 
 
 def test_the_error_of_honest_probabilities_may_be_zero() -> None:
@@ -128,4 +90,3 @@ def test_a_schema_of_one_class() -> None:
     probabilities = np.ones((3, 1))
     assert calibration.estimate_calibration_error(probabilities, [0, 0, 0]).value == 0
     assert calibration.estimate_loss(calibration.brier_scores, probabilities, [0, 0, 0]).high == 0
-    assert calibration.fit_temperature(np.zeros((3, 1)), [0, 0, 0]) == 1

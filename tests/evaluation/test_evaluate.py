@@ -44,7 +44,7 @@ def test_calibration_is_fitted_on_its_own_images_and_stored(tiny_model: CellClas
     logits = predict(tiny_model, val).logits
     report = evaluate(tiny_model, test, calibrate_on=val)
     assert tiny_model.temperature != 1.0
-    assert tiny_model.thresholds == fit_thresholds(logits, val.targets, tiny_model.temperature)
+    assert tiny_model.thresholds == fit_thresholds(logits, val.targets, tiny_model.calibrator)
     expected = softmax(before.predictions.logits / tiny_model.temperature, 1)
     np.testing.assert_allclose(report.predictions.probabilities, expected, atol=1e-5)
     assert report.accuracy == before.accuracy
@@ -110,7 +110,7 @@ def test_unreadable_files_are_counted_not_scored(tiny_model: CellClassifier, tmp
     assert "broken.png" in (tmp_path / "out" / "report.html").read_text()
 
     val = CellDataset([tmp_path / "broken.png"], [1], tiny_model.labels, part="val")
-    with pytest.raises(DataError, match="calibrate_on could be read"):
+    with pytest.raises(DataError, match="to calibrate on could be read"):
         evaluate(tiny_model, CellDataset(files[:1], [0], tiny_model.labels), calibrate_on=val)
 
 

@@ -86,6 +86,7 @@ def test_the_page_is_well_formed_and_has_its_sections() -> None:
         assert words in page.words
     assert f"{report.accuracy.value:.2%}".rstrip("%") in page.words
     headings = ["Class by class", "What was taken for what", "Training", "Can the probabilities be believed?",
+                "What does abstaining buy?",
                 "The mistakes it was most certain of", "Data and limits", "To reproduce this"]  # fmt: skip
     positions = [page.words.index(heading) for heading in headings]
     assert positions == sorted(positions)
@@ -101,6 +102,21 @@ def test_pictures_are_small_and_inside_the_page_with_words_for_those_who_cannot_
         kind, data = str(image["src"]).split(",")
         assert kind == "data:image/jpeg;base64"
         assert len(base64.b64decode(data)) < 20_000
+
+
+def test_abstention_and_sets_are_shown_where_there_are_some() -> None:
+    preds = sample()
+    page = Page(html.render(Report.from_predictions(preds)))
+    assert "Area under the curve (AURC)" in page.words
+    assert "Not abstained" not in page.words
+    assert "prediction set" not in page.words
+    assert any(str(div.get("aria-label")).startswith("Of the images accepted, wrong are") for div in page.all("div"))
+    preds.abstain = ~(preds.probabilities.max(1) > 0.5)
+    preds.in_set = preds.probabilities > 0.2
+    report = Report.from_predictions(preds)
+    page = Page(html.render(report))
+    for words in ("The cross is", "Not abstained", "Classes in a set", str(report.metrics["set_coverage"])):
+        assert words in page.words
 
 
 def test_curves_have_words_and_the_chosen_epoch() -> None:

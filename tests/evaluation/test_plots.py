@@ -7,6 +7,8 @@ from matplotlib.figure import Figure
 from cellnet.evaluation import plots
 from cellnet.evaluation.calibration import reliability_bins
 from cellnet.evaluation.figures import class_figures
+from cellnet.evaluation.intervals import Estimate, wilson
+from cellnet.evaluation.selective import risk_coverage
 from cellnet.labels import LabelSchema
 
 NAMES = ("ig", "a$b$\\frac{1}", "x" * 60)
@@ -51,6 +53,34 @@ def test_axis_starts_at_a_round_number_below_all(lows: list[float], start: float
 def test_reliability_draws_filled_bins_only() -> None:
     figure = plots.reliability(reliability_bins([[0.9, 0.1], [0.65, 0.35]], [0, 1]))
     assert len(figure.axes[1].patches) == 2
+
+
+def figures(coverage: int = 100, right: int = 100, n: int = 100) -> dict[str, Estimate]:
+    return {"coverage": wilson(coverage, n), "accepted_accuracy": wilson(right, coverage)}
+
+
+def test_the_risk_coverage_curve_shows_what_the_model_accepts() -> None:
+    confidence = np.linspace(0.99, 0.6, 100)
+    points = risk_coverage(np.stack([confidence, 1 - confidence], 1), [0] * 90 + [1] * 10)
+    [axes] = plots.risk_coverage(points, figures()).axes
+    [line] = axes.lines
+    assert line.get_xdata()[-1] == 1
+    assert line.get_ydata()[-1] == pytest.approx(0.1)
+    [axes] = plots.risk_coverage(points, figures(80, 79)).axes
+    _, across, upwards = axes.lines
+    assert across.get_ydata() == pytest.approx([1 / 80] * 2)
+    assert upwards.get_xdata() == pytest.approx([0.8] * 2)
+    assert axes.get_ylim()[1] >= max(upwards.get_ydata())
+    assert plots.describe_risk_coverage(points) == (
+        "Of the images accepted, wrong are: 0.0 % if 50 % are accepted, 0.0 % if 80 % are accepted, 0.0 % if 90 % are "
+        "accepted, 5.3 % if 95 % are accepted, 10.0 % if 100 % are accepted."
+    )
+
+
+def test_a_model_that_accepts_nothing_has_no_cross() -> None:
+    [axes] = plots.risk_coverage(risk_coverage([[0.9, 0.1]], [0]), figures(0, 0)).axes
+    assert len(axes.lines) == 1
+    assert plots.describe_risk_coverage(risk_coverage([[0.9, 0.1]], [0])).endswith("0.0 % if 100 % are accepted.")
 
 
 @pytest.mark.parametrize("epochs", [1, 3, 20])

@@ -60,7 +60,7 @@ def test_figures_equal_scikit_learns_on_the_readable_images(report: Report) -> N
     }
     for name, value in expected.items():
         assert report.metrics[name].value == pytest.approx(value, abs=1e-6), name
-    assert set(report.metrics) == {*expected, "ece", "brier"}
+    assert set(report.metrics) == {*expected, "ece", "brier", "aurc"}
     assert report.accuracy == report.metrics["accuracy"] == report.metrics["weighted_recall"]
     assert np.array_equal(report.confusion, sk.confusion_matrix(targets, called, labels=range(8)))
     assert report.confusion.dtype == np.int64
@@ -140,7 +140,7 @@ def test_save_writes_everything_and_the_same_twice(report: Report, tmp_path: Pat
     assert page == tmp_path / "new" / "folder" / "report.html"
     assert {p.name for p in page.parent.iterdir()} == {
         "report.html", "metrics.json", "predictions.csv",
-        "confusion.png", "per_class.png", "reliability.png", "curves.png",
+        "confusion.png", "per_class.png", "reliability.png", "risk_coverage.png", "curves.png",
     }  # fmt: skip
     before = {p.name: p.read_bytes() for p in page.parent.iterdir()}
     report.save(page.parent)

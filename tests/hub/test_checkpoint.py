@@ -16,7 +16,15 @@ from cellnet.errors import ConfigError, DataError, UnknownNameError, WeightsErro
 from cellnet.hub import load, save, self_test
 from cellnet.hub.checkpoint import verify
 from cellnet.hub.storage import STORAGES, pack, unpack
-from cellnet.models import CellClassifier, create_model
+from cellnet.inference import PredictionSets, RiskControl
+from cellnet.models import (
+    Calibrator,
+    CellClassifier,
+    IsotonicCalibration,
+    TemperatureScaling,
+    VectorScaling,
+    create_model,
+)
 from cellnet.tensors import read_tensors, write_tensors
 
 CARD = WeightsCard(
@@ -29,6 +37,9 @@ CARD = WeightsCard(
     num_test_images=1234,
     limits=("Drawn cells only.",),
 )
+
+
+RISK = {"risk": 0.05, "delta": 0.05, "images": 200, "accepted": 150, "errors": 2, "threshold": 0.75}
 
 
 @pytest.fixture
@@ -63,6 +74,37 @@ def test_round_trip(tiny_model: CellClassifier, synthetic: CellDataset, tmp_path
     with torch.no_grad():
         assert torch.equal(loaded(images), tiny_model.eval()(images))
     assert self_test(loaded).ok
+
+
+@pytest.mark.parametrize(
+    "calibrator",
+    [
+        VectorScaling([1 / 3] * 8, [0.1 * i for i in range(8)]),
+        IsotonicCalibration([[0, 0.1 + 0.2, 1]] * 8, [[0, 0.4, 0.9]] * 8),
+    ],
+)
+def test_calibration_and_guarantees_come_back(
+    tiny_model: CellClassifier, synthetic: CellDataset, tmp_path: Path, calibrator: Calibrator
+) -> None:
+    tiny_model.calibrator = calibrator
+    tiny_model.risk_control = RiskControl(**RISK)
+    tiny_model.sets = PredictionSets(0.9, True, [0.1 * i for i in range(8)])
+    folder = tiny_model.save(tmp_path / "tiny", storage="float32")
+    loaded = load(folder)
+    assert loaded.calibrator == calibrator
+    assert loaded.temperature == json.loads((folder / "config.json").read_text())["temperature"] == 1.0
+    assert (loaded.risk_control, loaded.sets) == (tiny_model.risk_control, tiny_model.sets)
+    before, after = tiny_model.predict(synthetic), loaded.predict(synthetic)
+    assert after.probabilities.tolist() == before.probabilities.tolist()
+    assert after.sets == before.sets
+    assert "At most 5 % of the images accepted" in (folder / "README.md").read_text(encoding="utf-8")
+
+
+def test_a_folder_from_before_there_were_calibrators(checkpoint: Path) -> None:
+    edit(checkpoint, lambda c: [c.pop(key) for key in ("calibrator", "risk_control", "sets")])
+    loaded = load(checkpoint)
+    assert loaded.calibrator == TemperatureScaling(1.7)
+    assert (loaded.risk_control, loaded.sets) == (None, None)
 
 
 def test_what_a_folder_holds(checkpoint: Path) -> None:
@@ -259,6 +301,23 @@ def test_unknown_keys_are_left_alone(checkpoint: Path) -> None:
         (lambda c: c["architecture"].update(backbone="mobilenet_v2"), "does not belong|describes no model"),
         (lambda c: c.update(temperature=0), "temperature is 0"),
         (lambda c: c.update(temperature="hot"), "temperature is 'hot'"),
+        (lambda c: c.update(calibrator="hot"), "'calibrator' is 'hot'"),
+        (lambda c: c.update(calibrator={}), "Unknown calibration ''"),
+        (lambda c: c.update(calibrator={"method": "platt"}), "Unknown calibration 'platt'"),
+        (lambda c: c.update(calibrator={"method": "vector", "scale": [1.0]}), "incomplete"),
+        (
+            lambda c: c.update(calibrator={"method": "vector", "scale": [1.0] * 8, "bias": [1e9] * 8}),
+            "bias holds 1000000000",
+        ),
+        (lambda c: c.update(calibrator={"method": "vector", "scale": [1.0], "bias": [0.0]}), "for 1 classes"),
+        (lambda c: c.update(risk_control={"risk": 2}), "risk_control|incomplete"),
+        (lambda c: c.update(risk_control=RISK | {"risk": 2}), "risk is 2"),
+        (lambda c: c.update(risk_control=RISK | {"errors": -1}), "fit the risk anew"),
+        (lambda c: c.update(risk_control=RISK | {"threshold": 1.5}), "threshold holds 1.5"),
+        (lambda c: c.update(sets={"coverage": 0.9, "by_class": True, "limits": [0.1] * 7}), "'sets' is for 7 classes"),
+        (lambda c: c.update(sets={"coverage": 0.9, "by_class": True, "limits": ["low"] * 8}), "limits holds 'low'"),
+        (lambda c: c.update(sets={"coverage": 0.9, "by_class": 1, "limits": [0.1] * 8}), "by_class is 1"),
+        (lambda c: c.update(sets={"coverage": 0.9, "by_class": True, "limits": [0.1] * 8, "x": 1}), "field 'x'"),
         (lambda c: c.update(thresholds={"entropy": 1.0}), "Unknown threshold 'entropy'"),
         (lambda c: c.update(thresholds={"energy": None}), "threshold energy is None"),
         (lambda c: c.update(weights=None), "'weights' is None"),

@@ -6,6 +6,7 @@ import torch
 
 from cellnet.errors import ConfigError, DataError
 from cellnet.inference import abstain, energy_score, fit_thresholds, softmax
+from cellnet.models import TemperatureScaling
 
 LOGITS = np.random.default_rng(0).normal(scale=5, size=(50, 4)).astype(np.float32)
 
@@ -83,7 +84,7 @@ def test_a_hopeless_model_abstains_always() -> None:
 
 
 def test_energy_threshold_is_the_percentile() -> None:
-    energy = fit_thresholds(LOGITS, LOGITS.argmax(1), 1.5)["energy"]
+    energy = fit_thresholds(LOGITS, LOGITS.argmax(1), TemperatureScaling(1.5))["energy"]
     assert energy == pytest.approx(np.percentile(energy_score(LOGITS, 1.5), 99.5))
 
 

@@ -24,7 +24,7 @@ ODD_NAMES = [
 ]
 
 
-def make(n: int = 6, targets: bool = True, unreadable: tuple[int, ...] = (2,)) -> Predictions:
+def make(n: int = 6, targets: bool = True, unreadable: tuple[int, ...] = (2,), sets: bool = False) -> Predictions:
     rng = np.random.default_rng(n)
     logits = rng.normal(scale=4, size=(n, 3)).astype(np.float32)
     ood = rng.normal(size=n).astype(np.float32)
@@ -40,6 +40,7 @@ def make(n: int = 6, targets: bool = True, unreadable: tuple[int, ...] = (2,)) -
         abstain=[e is not None or i == 0 for i, e in enumerate(errors)],
         targets=rng.integers(0, 3, n) if targets else None,
         logits=logits,
+        in_set=softmax(logits) >= 0.1 if sets else None,
     )
 
 
@@ -53,6 +54,7 @@ def same(a: Predictions, b: Predictions) -> None:
     assert (a.targets is None) == (b.targets is None)
     if a.targets is not None:
         assert a.targets.tolist() == b.targets.tolist()
+    assert a.sets == b.sets
 
 
 def test_a_row() -> None:
@@ -118,6 +120,34 @@ def test_defaults() -> None:
     np.testing.assert_allclose(softmax(preds.logits[:1]), preds.probabilities[:1], atol=1e-7)
 
 
+def test_sets_are_names_of_classes() -> None:
+    table, errors = [[0.5, 0.4, 0.1], [np.nan] * 3], [None, "gone"]
+    inside = [[True, True, False], [False] * 3]
+    preds = Predictions(["a", "b"], THREE, table, errors=errors, in_set=inside)
+    assert preds.sets == [("lymphocyte", "monocyte"), ()]
+    assert [row.set for row in preds] == preds.sets
+    assert preds.to_dict()["predictions"][0]["set"] == ("lymphocyte", "monocyte")
+    plain = Predictions(["a", "b"], THREE, table, errors=errors)
+    assert plain.sets is plain[0].set is None
+    assert "set" not in plain.to_dict()["predictions"][0]
+
+
+def test_sets_stand_in_the_csv_where_there_are_some(tmp_path: Path) -> None:
+    preds = Predictions(["a"], THREE, [[0.5, 0.4, 0.1]], in_set=[[True, True, False]])
+    with preds.to_csv(tmp_path / "out.csv").open(newline="", encoding="utf-8") as stream:
+        [row] = csv.DictReader(stream)
+    assert row["set"] == "lymphocyte|monocyte"
+    odd = LabelSchema.from_names(["a|b", "c"])
+    Predictions(["a"], odd, [[1.0, 0.0]]).to_csv(tmp_path / "odd.csv")
+    with pytest.raises(LabelError, match=r"'a\|b' has a '\|' in its name"):
+        Predictions(["a"], odd, [[1.0, 0.0]], in_set=[[True, False]]).to_csv(tmp_path / "odd.csv")
+
+
+def test_a_set_of_unknown_classes_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"Row 2 .*column 'set'.*'monocite'.*Did you mean 'monocyte'"):
+        read(tmp_path, "file,set,lymphocyte,monocyte\na,lymphocyte|monocite,0.4,0.6\n")
+
+
 def test_no_rows() -> None:
     preds = Predictions([], THREE, [])
     assert len(preds) == 0
@@ -135,6 +165,7 @@ def test_no_rows() -> None:
         {"targets": [0, 1]},
         {"features": np.zeros((2, 4))},
         {"logits": [[0.0]]},
+        {"in_set": [[True]]},
     ],
 )
 def test_lengths_must_agree(wrong: dict[str, object]) -> None:
@@ -144,9 +175,10 @@ def test_lengths_must_agree(wrong: dict[str, object]) -> None:
 
 
 @pytest.mark.parametrize("targets", [True, False])
+@pytest.mark.parametrize("sets", [True, False])
 @pytest.mark.parametrize("schema", [None, THREE])
-def test_csv_round_trip_to_the_last_bit(tmp_path: Path, targets: bool, schema: LabelSchema | None) -> None:
-    preds = make(targets=targets)
+def test_csv_round_trip_to_the_last_bit(tmp_path: Path, targets: bool, sets: bool, schema: LabelSchema | None) -> None:
+    preds = make(targets=targets, sets=sets)
     path = preds.to_csv(tmp_path / "new" / "out.csv")
     same(preds, Predictions.read_csv(path, schema))
 

@@ -155,7 +155,7 @@ def test_a_data_set_of_other_classes_is_refused(tiny_model: CellClassifier) -> N
 def test_temperature_and_thresholds(tiny_model: CellClassifier, synthetic: CellDataset) -> None:
     plain = predict(tiny_model, synthetic)
     tiny_model.temperature = 3.0
-    tiny_model.thresholds = fit_thresholds(plain.logits, plain.targets, 3.0)  # type: ignore[arg-type]
+    tiny_model.thresholds = fit_thresholds(plain.logits, plain.targets, tiny_model.calibrator)  # type: ignore[arg-type]
     hot = predict(tiny_model, synthetic)
     assert hot.logits.tolist() == plain.logits.tolist()
     np.testing.assert_allclose(hot.probabilities, softmax(plain.logits, 3.0))

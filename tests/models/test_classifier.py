@@ -12,7 +12,7 @@ from cellnet.backbones import PlainCNN, create_backbone
 from cellnet.errors import ConfigError, DataError
 from cellnet.images import Preprocess
 from cellnet.labels import PBC_LABELS, LabelSchema
-from cellnet.models import CellClassifier, LinearHead
+from cellnet.models import CellClassifier, LinearHead, TemperatureScaling, VectorScaling
 
 
 @pytest.fixture
@@ -89,6 +89,15 @@ def test_unfreezing_restores_the_mode_of_the_model(model: CellClassifier) -> Non
 
 def test_what_is_not_calibrated_yet(model: CellClassifier) -> None:
     assert (model.temperature, model.thresholds, model.weights_card) == (1.0, {}, None)
+    assert (model.calibrator, model.risk_control, model.sets) == (TemperatureScaling(1.0), None, None)
+
+
+def test_the_temperature_is_the_calibrators(model: CellClassifier) -> None:
+    model.temperature = 2
+    assert model.calibrator == TemperatureScaling(2.0)
+    model.calibrator = VectorScaling([0.5] * 8, [0.0] * 8)
+    assert model.temperature == 1.0
+    assert copy.deepcopy(model).calibrator == model.calibrator
 
 
 def test_the_architecture_is_json(model: CellClassifier) -> None:

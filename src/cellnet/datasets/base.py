@@ -178,7 +178,7 @@ class CellDataset(Dataset[tuple[Any, int]]):
                 f"Cannot split by {len(shares)} fractions; give 2 (train, test) or 3 (train, val, test), "
                 "such as (0.7, 0.1, 0.2), or use .folds(k)."
             )
-        rows = splits.stratified(self.targets, self._units(), shares, seed, names=self.labels.names)
+        rows = splits.stratified(self.targets, self.units(), shares, seed, names=self.labels.names)
         return tuple(self.subset(r, part) for r, part in zip(rows, parts, strict=True))
 
     def folds(self, k: int, seed: int = 0, repeats: int = 1) -> list[tuple[Self, Self]]:
@@ -198,7 +198,7 @@ class CellDataset(Dataset[tuple[Any, int]]):
         """
         if repeats < 1:
             raise ConfigError(f"repeats={repeats!r} must be at least 1.")
-        units, pairs = self._units(), []
+        units, pairs = self.units(), []
         for repetition in range(repeats):
             for held_out in splits.k_fold(self.targets, units, k, seed + repetition, names=self.labels.names):
                 rest = np.setdiff1d(np.arange(len(self)), held_out)
@@ -312,6 +312,11 @@ class CellDataset(Dataset[tuple[Any, int]]):
             self._hashes = self._source.hashes(self._rows)
         return list(self._hashes)
 
+    def units(self) -> NDArray[np.int64]:
+        """The unit of each image, named by its first image: identical images and those of one group move together."""
+        known = [] if self.groups is None else [self.groups.tolist()]
+        return splits.connect(self.content_hashes(), *known)
+
     def fingerprint(self) -> str:
         """Sixteen hexadecimal digits that change with the images or their classes, not with their order."""
         names = self.labels.names
@@ -347,10 +352,6 @@ class CellDataset(Dataset[tuple[Any, int]]):
                 setattr(self, name, [column[row] for row in rows])
             elif column is not None:
                 setattr(self, name, column[rows])
-
-    def _units(self) -> NDArray[np.int64]:
-        known = [] if self.groups is None else [self.groups.tolist()]
-        return splits.connect(self.content_hashes(), *known)
 
     def _drop(self, files: Iterable[str | os.PathLike[str]]) -> None:
         given = [files] if isinstance(files, (str, os.PathLike)) else list(files)

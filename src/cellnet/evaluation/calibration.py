@@ -1,4 +1,4 @@
-"""Do the probabilities mean what they say? Calibration error, proper scores, temperature."""
+"""Do the probabilities mean what they say? Calibration error and proper scores."""
 
 from __future__ import annotations
 
@@ -8,14 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cellnet.errors import LabelError
 from cellnet.evaluation.intervals import TAILS, Estimate, bootstrap_mean, resampled_means
+from cellnet.models.calibrators import labelled
 
 NUM_BINS = 15
 """Bins of equal width between 0 and 1, the number that Guo et al. 2017 use."""
-
-TEMPERATURES = (0.05, 20.0)
-"""Range in which a temperature is sought."""
 
 
 @dataclass(frozen=True)
@@ -37,17 +34,6 @@ class ReliabilityBin:
     accuracy: float
 
 
-def _check(probabilities: ArrayLike, targets: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    values, labels = np.asarray(probabilities, np.float64), np.asarray(targets, np.int64)
-    if values.ndim != 2 or labels.shape != values.shape[:1]:
-        raise LabelError(
-            f"There are {values.shape} numbers for {labels.shape} targets; give an N×C array and N labels."
-        )
-    if labels.size and not 0 <= labels.min() <= labels.max() < values.shape[1]:
-        raise LabelError(f"Targets run from {labels.min()} to {labels.max()}, but there are {values.shape[1]} classes.")
-    return values, labels
-
-
 def _true_probability(probabilities: NDArray[np.float64], targets: NDArray[np.int64]) -> NDArray[np.float64]:
     return probabilities[np.arange(len(targets)), targets]
 
@@ -65,7 +51,7 @@ def brier_scores(probabilities: ArrayLike, targets: ArrayLike) -> NDArray[np.flo
         >>> brier_scores([[1.0, 0.0], [0.5, 0.5]], [0, 1]).tolist()
         [0.0, 0.5]
     """
-    values, labels = _check(probabilities, targets)
+    values, labels = labelled(probabilities, targets)
     scores: NDArray[np.float64] = ((values - np.eye(values.shape[1])[labels]) ** 2).sum(1)
     return scores
 
@@ -78,7 +64,7 @@ def negative_log_likelihoods(probabilities: ArrayLike, targets: ArrayLike) -> ND
             probability rounded to 0 does not make the mean infinite.
         targets: N true labels.
     """
-    values, labels = _check(probabilities, targets)
+    values, labels = labelled(probabilities, targets)
     return -np.log(np.clip(_true_probability(values, labels), np.finfo(np.float32).eps, 1))
 
 
@@ -100,7 +86,7 @@ def reliability_bins(probabilities: ArrayLike, targets: ArrayLike, *, bins: int 
         >>> b.n, b.confidence, b.accuracy
         (2, 0.75, 0.5)
     """
-    values, labels = _check(probabilities, targets)
+    values, labels = labelled(probabilities, targets)
     confidence, right = values.max(1), values.argmax(1) == labels
     where = bin_of(confidence, bins)
     counts = np.bincount(where, minlength=bins)
@@ -178,7 +164,7 @@ def estimate_calibration_error(
         draws: Number of draws.
         seed: Seed of the draws.
     """
-    values, labels = _check(probabilities, targets)
+    values, labels = labelled(probabilities, targets)
     gaps, prior = _gaps(values, labels), _gaps(typical_outcomes(values), np.zeros(2, np.int64))
     value = float(np.abs(gaps.mean(0)).sum())
     errors = np.abs(resampled_means(gaps, prior, draws=draws, seed=seed)).sum(1)
@@ -198,46 +184,3 @@ def _gaps(probabilities: NDArray[np.float64], targets: NDArray[np.int64]) -> NDA
     """N×bins: confidence less correctness, in the column of the image's bin; the means are ECE's parts."""
     confidence, right = probabilities.max(1), probabilities.argmax(1) == targets
     return np.where(bin_of(confidence)[:, None] == np.arange(NUM_BINS), (confidence - right)[:, None], 0.0)
-
-
-def fit_temperature(logits: ArrayLike, targets: ArrayLike) -> float:
-    """The temperature T for which softmax(logits / T) is most likely to give the targets.
-
-    The negative log-likelihood is convex in 1/T, so that its slope has one zero, which is found by bisection.
-    If every image is called rightly there is none, since sharper is always better; a set without errors
-    cannot tell how often the model errs, and the answer is 1.
-
-    Args:
-        logits: N×C, before the softmax.
-        targets: N true labels.
-
-    Returns:
-        T, within `TEMPERATURES`; above 1 if the model was too sure of itself.
-
-    Raises:
-        LabelError: No image, or shapes that do not fit.
-
-    Source: Guo et al. 2017, arXiv:1706.04599.
-
-    Example:
-        >>> logits = [[2.0, 0.0]] * 3 + [[0.0, 2.0]]      # says 88 %, is right 75 % of the time
-        >>> round(fit_temperature(logits, [0, 0, 0, 0]), 2)
-        1.82
-    """
-    values, labels = _check(logits, targets)
-    if not len(values):
-        raise LabelError("There is no image to fit a temperature on; give a validation part.")
-    values = values - values.max(1, keepdims=True)
-    true = _true_probability(values, labels)
-    if (true == 0).all():
-        return 1.0
-
-    def slope(inverse: float) -> float:
-        weights = np.exp(values * inverse)
-        return float(((weights * values).sum(1) / weights.sum(1) - true).mean())
-
-    low, high = (1 / t for t in reversed(TEMPERATURES))
-    for _ in range(60):
-        middle = (low * high) ** 0.5
-        low, high = (middle, high) if slope(middle) < 0 else (low, middle)
-    return float(1 / middle)

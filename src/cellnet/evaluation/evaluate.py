@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cellnet.errors import ConfigError, DataError, LabelError
-from cellnet.evaluation.calibration import fit_temperature
+from cellnet.errors import ConfigError, DataError
+from cellnet.evaluation.calibrate import calibrate, check_classes
 from cellnet.evaluation.report import Report
-from cellnet.inference import fit_thresholds
+from cellnet.inference import guarantees
 from cellnet.inference.predictor import predict
 
 if TYPE_CHECKING:
@@ -31,6 +31,9 @@ def evaluate(
     dataset: CellDataset,
     *,
     calibrate_on: CellDataset | None = None,
+    calibration: str = "temperature",
+    risk: float | None = None,
+    coverage: float | None = None,
     batch_size: int = 32,
     device: str | torch.device | None = None,
     progress: bool = False,
@@ -42,13 +45,17 @@ def evaluate(
 ) -> Report:
     """Predict a labelled data set and score the predictions; every figure has a 95 % interval.
 
-    With ``calibrate_on`` the temperature and the thresholds of abstention are first fitted there and stored
-    on the model, in place of those that it had.
+    With ``calibrate_on``, calibration and abstention are first fitted there and stored on the model, in place of
+    those that it had: `calibrate`.
 
     Args:
-        model: The model; ``model.temperature`` and ``model.thresholds`` change if ``calibrate_on`` is given.
+        model: The model; what `calibrate` fits changes if ``calibrate_on`` is given.
         dataset: Images to judge on, with the model's classes. Unreadable ones are counted, not scored.
         calibrate_on: Validation images, never those of the test part.
+        calibration: How probabilities are fitted there: ``"temperature"``, ``"vector"`` or ``"isotonic"``.
+        risk: Largest share of accepted images that may be wrong, guaranteed with 95 % confidence; see `calibrate`.
+        coverage: How often the true class must be in the prediction set, for the images of each class; see
+            `calibrate`.
         batch_size: Images at a time.
         device: Where to compute, e.g. ``"cuda"``; default: where the model is.
         progress: Show a progress bar on standard error.
@@ -60,10 +67,8 @@ def evaluate(
 
     Raises:
         LabelError: A data set has other classes than the model; the message names the call that harmonises.
-        ConfigError: ``calibrate_on`` is a test part.
-        DataError: A data set is empty or wholly unreadable, or the two share images.
-
-    Source: Guo et al. 2017, arXiv:1706.04599 (temperature); `cellnet.inference.ood` (thresholds).
+        ConfigError: ``calibrate_on`` is a test part, or a guarantee is asked for without it.
+        DataError: A data set is empty or wholly unreadable, the two share images, or a risk cannot be guaranteed.
 
     Example:
         >>> from cellnet import create_model, load_dataset
@@ -72,53 +77,29 @@ def evaluate(
         >>> report.n
         16
     """
-    _check(model, dataset, "dataset")
+    check_classes(model, dataset, "dataset")
     options: dict[str, Any] = {"batch_size": batch_size, "device": device, "progress": progress}
     if calibrate_on is not None:
-        _check(model, calibrate_on, "calibrate_on")
+        check_classes(model, calibrate_on, "calibrate_on")
         _check_apart(dataset, calibrate_on)
-        _calibrate(model, calibrate_on, options)
+        calibrate(model, calibrate_on, calibration, risk=risk, coverage=coverage, **options)
+    elif (calibration, risk, coverage) != ("temperature", None, None):
+        raise ConfigError("calibration, risk and coverage are fitted on validation images; give them as calibrate_on=.")
     name = dataset.card.title if dataset.card else ""
     return Report.from_predictions(
         predict(model, dataset, features=features, **options),
         title=title or (f"Evaluation on {name}" if name else "Evaluation"),
         dataset=name,
         part=dataset.part,
-        notes=_notes(model, dataset),
-        settings={**_calibration(model, calibrate_on), **(settings or {})},
+        notes=(*_notes(model, dataset), *guarantees(model)),
+        settings={**_settings(model, calibrate_on), **(settings or {})},
         history=history,
         best_epoch=best_epoch,
         images=dataset.image,
     )
 
 
-def _calibrate(model: CellClassifier, dataset: CellDataset, options: Mapping[str, Any]) -> None:
-    predictions = predict(model, dataset, **options)
-    known = predictions.readable
-    if not known.any():
-        raise DataError("None of the images in calibrate_on could be read; check their files.")
-    logits, targets = predictions.logits[known], dataset.targets[known]
-    temperature = fit_temperature(logits, targets)
-    model.thresholds = fit_thresholds(logits, targets, temperature)
-    model.temperature = temperature
-
-
-def _check(model: CellClassifier, dataset: CellDataset, argument: str) -> None:
-    if dataset.labels.hash != model.labels.hash:
-        raise LabelError(
-            f"{argument} has the classes {', '.join(dataset.labels.names)}, but the model has "
-            f"{', '.join(model.labels.names)}; evaluate on dataset.harmonise(model.labels)."
-        )
-    if not len(dataset):
-        raise DataError(f"{argument} has no images; check how it was chosen or split.")
-
-
 def _check_apart(dataset: CellDataset, calibrate_on: CellDataset) -> None:
-    if calibrate_on.part == "test":
-        raise ConfigError(
-            "calibrate_on is a test part, whose images must not choose temperature and thresholds; give the "
-            "validation part."
-        )
     shared = np.isin(calibrate_on.content_hashes(), dataset.content_hashes())
     if shared.any():
         example = calibrate_on.files[int(shared.argmax())]
@@ -140,10 +121,11 @@ def _notes(model: CellClassifier, dataset: CellDataset) -> tuple[str, ...]:
     return (UPPER_BOUND, *defects) if (dataset.part or trained_on_it) and donors_unknown else defects
 
 
-def _calibration(model: CellClassifier, calibrate_on: CellDataset | None) -> dict[str, Any]:
+def _settings(model: CellClassifier, calibrate_on: CellDataset | None) -> dict[str, Any]:
     """What the probabilities and abstentions of the report rest on."""
     facts: dict[str, Any] = {
         "model": str(model.architecture.get("backbone", "")),
+        "calibration": model.calibrator.method,
         "temperature": model.temperature,
     }
     facts |= {f"threshold.{name}": value for name, value in model.thresholds.items()}

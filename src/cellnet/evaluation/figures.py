@@ -12,16 +12,19 @@ from cellnet.evaluation.intervals import (
     NOT_AVAILABLE,
     Estimate,
     bootstrap,
+    bootstrap_mean,
     wilson,
     wilson_f1,
 )
+from cellnet.evaluation.selective import estimate_area
 
 if TYPE_CHECKING:
     from cellnet.labels import LabelSchema
 
 INTERVAL_METHOD = (
     "95 %: Wilson score for shares and the F1 of a class; Bayesian bootstrap of the confusion matrix for "
-    "averages, kappa and MCC, and over images for ECE, Brier and NLL; images taken as independent"
+    "averages, kappa and MCC, and over images for ECE, Brier, NLL, AURC and the size of sets; images taken as "
+    "independent"
 )
 
 _BOOTSTRAPPED = {
@@ -55,6 +58,7 @@ def overall_figures(
     probabilities: NDArray[np.float32],
     targets: NDArray[np.int64],
     accepted: NDArray[np.bool_],
+    in_set: NDArray[np.bool_] | None = None,
 ) -> dict[str, Estimate]:
     """Figures over all classes.
 
@@ -63,11 +67,14 @@ def overall_figures(
         probabilities: N×C, 0 to 1, of the same images.
         targets: N true labels.
         accepted: N flags, False where the model abstained.
+        in_set: N×C flags, True where the class cannot be excluded; None where there are no prediction sets.
 
     Returns:
         ``accuracy``, ``balanced_accuracy``, ``macro_*`` and ``weighted_*`` of ``precision``, ``recall`` and
         ``f1``, ``kappa``, ``mcc``, ``ece``, ``brier``, ``nll``; ``coverage``, the share of images that the
-        model did not abstain from; and ``accepted_accuracy``, that on these.
+        model did not abstain from; ``accepted_accuracy``, that on these; ``aurc``, the area under the risk-coverage
+        curve; and where there are prediction sets ``set_coverage``, the share of images whose true class is in the
+        set, and ``set_size``, the mean number of classes in it.
     """
     right = probabilities.argmax(1) == targets
     accuracy = wilson(int(right.sum()), len(targets))
@@ -80,6 +87,17 @@ def overall_figures(
         "nll": calibration.estimate_loss(calibration.negative_log_likelihoods, probabilities, targets),
         "coverage": wilson(int(accepted.sum()), len(targets)),
         "accepted_accuracy": wilson(int(right[accepted].sum()), int(accepted.sum())),
+        "aurc": estimate_area(probabilities, targets),
+        **({} if in_set is None else _set_figures(in_set, targets)),
+    }
+
+
+def _set_figures(in_set: NDArray[np.bool_], targets: NDArray[np.int64]) -> dict[str, Estimate]:
+    covered = in_set[np.arange(len(targets)), targets]
+    # Of two made-up images, as in the other intervals, one has a set of one class and one of two.
+    return {
+        "set_coverage": wilson(int(covered.sum()), len(targets)),
+        "set_size": bootstrap_mean(in_set.sum(1), prior=[1, 2]),
     }
 
 

@@ -76,6 +76,8 @@ def render(report: Report, embedding: Figure | None = None) -> str:
         embedding=None if embedding is None else _svg(embedding),
         reliability=_svg(plots.reliability(report.reliability())),
         bins=calibration.NUM_BINS,
+        risk_coverage=_svg(plots.risk_coverage(report.risk_coverage(), report.metrics)),
+        risks_in_words=plots.describe_risk_coverage(report.risk_coverage()),
         worst=[_row(report, i) for i in report.worst(24)],
         typical=[_row(report, i) for i in report.typical()] if report.images else [],
         uncertain=[_row(report, i, picture=False) for i in report.least_certain(12)],

@@ -14,7 +14,8 @@ from matplotlib.ticker import LogLocator, MaxNLocator, PercentFormatter, StrMeth
 from numpy.typing import ArrayLike, NDArray
 
 from cellnet.evaluation.calibration import ReliabilityBin
-from cellnet.evaluation.intervals import wilson
+from cellnet.evaluation.intervals import Estimate, wilson
+from cellnet.evaluation.selective import RiskPoint
 from cellnet.evaluation.text import shorten
 
 if TYPE_CHECKING:
@@ -151,6 +152,52 @@ def reliability(bins: Sequence[ReliabilityBin]) -> Figure:
         axis.set_major_formatter(PercentFormatter(1, decimals=0))
     upper.grid(color=RULE, linewidth=0.6)
     return figure
+
+
+def risk_coverage(points: Sequence[RiskPoint], metrics: Mapping[str, Estimate]) -> Figure:
+    """Share of wrong images among the accepted, against the share accepted, with pointwise Wilson intervals.
+
+    Args:
+        points: As `selective.risk_coverage` returns them.
+        metrics: As `Report.metrics`: where the model abstains, a cross shows what it accepts, and both intervals.
+    """
+    figure = Figure(figsize=(4.8, 4.2), layout="constrained")
+    axes = figure.add_subplot()
+    coverage = [point.coverage for point in points]
+    axes.fill_between(
+        coverage,
+        [point.risk.low for point in points],
+        [point.risk.high for point in points],
+        color=RIGHT,
+        alpha=0.18,
+        linewidth=0,
+    )
+    axes.plot(coverage, [point.risk.value for point in points], color=RIGHT, marker="" if len(points) > 1 else "o")
+    kept, right = metrics["coverage"], metrics["accepted_accuracy"]
+    top = max(point.risk.high for point in points if point.coverage >= min(0.5, coverage[-1]))
+    if 0 < kept.value < 1:
+        axes.plot([kept.low, kept.high], [1 - right.value] * 2, color=WRONG, linewidth=2)
+        axes.plot([kept.value] * 2, [1 - right.high, 1 - right.low], color=WRONG, linewidth=2)
+        top = max(top, 1 - right.low)
+    clean(axes, "share of the images accepted", "of those, share that was wrong")
+    axes.set_xlim(0, 1.01)
+    # With few images accepted, intervals are wide: they must not press the rest of the curve flat.
+    axes.set_ylim(0, min(1.0, 1.15 * top))
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(PercentFormatter(1))
+    axes.grid(color=RULE, linewidth=0.6)
+    return figure
+
+
+def describe_risk_coverage(points: Sequence[RiskPoint]) -> str:
+    """What `risk_coverage` shows, in words for those who cannot see it.
+
+    Args:
+        points: As `selective.risk_coverage` returns them.
+    """
+    nearest = {min(points, key=lambda point: abs(point.coverage - share)): None for share in (0.5, 0.8, 0.9, 0.95, 1)}
+    words = (f"{100 * p.risk.value:.1f} % if {100 * p.coverage:.0f} % are accepted" for p in nearest)
+    return f"Of the images accepted, wrong are: {', '.join(words)}."
 
 
 class Curve(NamedTuple):

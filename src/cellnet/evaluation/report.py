@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from cellnet._version import __version__
 from cellnet.cards import Scoring
 from cellnet.errors import DataError
-from cellnet.evaluation import calibration, html, plots, text
+from cellnet.evaluation import calibration, html, plots, selective, text
 from cellnet.evaluation.embedding import embedding as embed
 from cellnet.evaluation.figures import INTERVAL_METHOD, ClassFigures, class_figures, overall_figures
 from cellnet.evaluation.intervals import Estimate
@@ -118,11 +118,12 @@ class Report:
         called = probabilities.argmax(1)
         confusion = confusion_matrix(targets, called, len(predictions.schema))
         accepted = ~predictions.abstain[rows]
+        in_set = None if predictions.in_set is None else predictions.in_set[rows]
         return cls(
             title=title,
             predictions=predictions,
             confusion=confusion,
-            metrics=overall_figures(confusion, probabilities, targets, accepted),
+            metrics=overall_figures(confusion, probabilities, targets, accepted, in_set),
             per_class=class_figures(confusion, predictions.schema),
             dataset=dataset,
             part=part,
@@ -209,6 +210,11 @@ class Report:
         readable = self.predictions.readable
         return calibration.reliability_bins(self.predictions.probabilities[readable], self.targets[readable])
 
+    def risk_coverage(self) -> list[selective.RiskPoint]:
+        """How wrong the images are that remain when the least certain ones are left out, see `selective`."""
+        readable = self.predictions.readable
+        return selective.risk_coverage(self.predictions.probabilities[readable], self.targets[readable])
+
     def embedding(self, method: str = "tsne") -> Figure | None:
         """How the images lie in the network's features, see `cellnet.evaluation.embedding`.
 
@@ -274,6 +280,7 @@ class Report:
             "per_class": _plain(self.per_class),
             "confusion": self.confusion.tolist(),
             "reliability": _plain(self.reliability()),
+            "risk_coverage": _plain(self.risk_coverage()),
             "intervals": INTERVAL_METHOD,
             "notes": list(self.notes),
             "settings": _plain(self.settings or {}),
@@ -299,6 +306,7 @@ class Report:
             "confusion.png": plots.confusion_matrix(self.confusion, self.schema.names),
             "per_class.png": plots.per_class_intervals(self.per_class),
             "reliability.png": plots.reliability(self.reliability()),
+            "risk_coverage.png": plots.risk_coverage(self.risk_coverage(), self.metrics),
         }
         if self.history:
             figures["curves.png"] = plots.training_curves(self.history, self.best_epoch)
@@ -344,7 +352,7 @@ def _existing(figures: Mapping[str, Any]) -> dict[str, dict[str, float]]:
 
 def _plain(value: Any) -> Any:
     """A value as JSON types: figures as dictionaries, NaN as None, what JSON does not know as text."""
-    if isinstance(value, (Estimate, calibration.ReliabilityBin)):
+    if isinstance(value, (Estimate, calibration.ReliabilityBin, selective.RiskPoint)):
         value = asdict(value)
     if isinstance(value, Mapping):
         return {str(key): _plain(entry) for key, entry in value.items()}

@@ -50,6 +50,9 @@ def summary(report: Report) -> str:
     coverage, accepted = report.metrics["coverage"].value, report.metrics["accepted_accuracy"]
     if coverage < 1:
         lines.append(f"abstained on {100 * (1 - coverage):.1f} %; accuracy on the others {accepted}")
+    if "set_coverage" in report.metrics:
+        covered, size = report.metrics["set_coverage"], report.metrics["set_size"]
+        lines.append(f"true class in the prediction set {covered}; classes in a set {size:.2f}")
     confused = report.most_confused(3)
     if confused:
         lines += ["", *_wrap("Most confused: " + ", ".join(f"{a} → {b} ({k})" for a, b, k in confused))]

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from cellnet.cards import WeightsCard
+from cellnet.inference import guarantees
 
 if TYPE_CHECKING:
     from cellnet.models import CellClassifier
@@ -72,7 +73,7 @@ from, and a sample of the rest.
 
 ## Limits
 
-{_limits(card)}
+{_limits(card, model)}
 
 ## Facts
 
@@ -166,14 +167,14 @@ def _interval(figure: Mapping[str, float] | None) -> str:
     return f"{value:.2f} % [{low:.2f}–{high:.2f}]"
 
 
-def _limits(card: WeightsCard) -> str:
+def _limits(card: WeightsCard, model: CellClassifier) -> str:
     always = (
         "Figures hold for images like the training images: other stains, microscopes, laboratories or image "
         "crops can be much worse.",
         "Probabilities were calibrated, if at all, on images of the same source: elsewhere they are too confident.",
         "The model knows no other classes than those below, and gives every image one of them.",
     )
-    return "\n".join(f"- {limit}" for limit in (*card.limits, *always))
+    return "\n".join(f"- {limit}" for limit in (*card.limits, *guarantees(model), *always))
 
 
 def _facts(card: WeightsCard, parameters: int, size: int, storage: str) -> str:

@@ -67,8 +67,10 @@ def save(
             architecture=model.architecture,
             storage=storage,
             sha256=write_tensors(temporary / WEIGHTS, packed),
-            temperature=float(model.temperature),
+            calibrator=model.calibrator,
             thresholds={key: float(value) for key, value in model.thresholds.items()},
+            risk_control=model.risk_control,
+            sets=model.sets,
             nucleus_share=model.nucleus_share,
             card=_defined(card or model.weights_card or WeightsCard(name=name)),
         )
@@ -92,7 +94,7 @@ def load(folder: str | os.PathLike[str], *, device: str | torch.device | None = 
         device: Where to put the model; default: the CPU.
 
     Returns:
-        The model in evaluation mode, with its temperature, thresholds, card and golden logits.
+        The model in evaluation mode, with its calibration, thresholds, sets, card and golden logits.
 
     Raises:
         WeightsError: No such folder, or anything in it that is missing, damaged, foreign, or does not fit.
@@ -105,8 +107,9 @@ def load(folder: str | os.PathLike[str], *, device: str | torch.device | None = 
     state = unpack(read_tensors(path / WEIGHTS, config.sha256))
     model = _build(path, config)
     _fill(path / WEIGHTS, model, state)
-    model.temperature = config.temperature
-    model.thresholds = config.thresholds
+    _check_classes(path, config, len(model.labels))
+    model.calibrator, model.thresholds = config.calibrator, config.thresholds
+    model.risk_control, model.sets = config.risk_control, config.sets
     model.nucleus_share = config.nucleus_share
     model.weights_card = config.card
     model.golden = _read_golden(path, config, len(model.labels))
@@ -142,6 +145,16 @@ def _build(folder: Path, config: CheckpointConfig) -> CellClassifier:
             f"{folder / config_file.NAME} describes no model that this cellnet can build ({error}); "
             f"it was written by cellnet {config.cellnet}."
         ) from error
+
+
+def _check_classes(folder: Path, config: CheckpointConfig, num_classes: int) -> None:
+    sets = None if config.sets is None else len(config.sets.limits)
+    for what, number in (("calibrator", config.calibrator.num_classes), ("sets", sets)):
+        if number not in (None, num_classes):
+            raise WeightsError(
+                f"{folder / config_file.NAME}: {what!r} is for {number} classes, but the model has {num_classes}; get "
+                "the checkpoint folder again."
+            )
 
 
 def _fill(file: Path, model: CellClassifier, state: dict[str, Tensor]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -13,7 +14,9 @@ from cellnet.cards import WeightsCard
 from cellnet.errors import CellnetError, WeightsError
 from cellnet.files import write_text
 from cellnet.hub.storage import STORAGES
+from cellnet.inference import PredictionSets, RiskControl
 from cellnet.labels import LabelSchema
+from cellnet.models import Calibrator, TemperatureScaling
 from cellnet.registry import check_name
 
 FORMAT = 1
@@ -36,9 +39,11 @@ class CheckpointConfig:
             preprocessing.
         storage: How the weights are stored.
         sha256: Hash of the weights file.
-        temperature: Logits are divided by it.
+        calibrator: What turns logits into probabilities.
         thresholds: Where the model abstains, see `cellnet.inference.fit_thresholds`.
         card: Facts about the weights.
+        risk_control: What the threshold of the probability guarantees, if anything.
+        sets: How prediction sets are made, if at all.
         nucleus_share: How large cells look in the training images, above 0; None where it is not known.
         golden: Hash, tolerance and library versions of the golden logits; empty where there are none.
         cellnet: Version of cellnet that wrote the folder.
@@ -47,12 +52,19 @@ class CheckpointConfig:
     architecture: dict[str, Any]
     storage: str
     sha256: str
-    temperature: float
+    calibrator: Calibrator
     thresholds: dict[str, float]
     card: WeightsCard
+    risk_control: RiskControl | None = None
+    sets: PredictionSets | None = None
     nucleus_share: float | None = None
     golden: dict[str, Any] = field(default_factory=dict)
     cellnet: str = __version__
+
+    @property
+    def temperature(self) -> float:
+        """Logits are divided by it; 1 where another calibration takes its place."""
+        return self.calibrator.temperature
 
     @property
     def labels(self) -> LabelSchema:
@@ -73,7 +85,10 @@ class CheckpointConfig:
             "cellnet": self.cellnet,
             "architecture": self.architecture,
             "temperature": self.temperature,
+            "calibrator": None if isinstance(self.calibrator, TemperatureScaling) else self.calibrator.to_dict(),
             "thresholds": self.thresholds,
+            "risk_control": self.risk_control and self.risk_control.to_dict(),
+            "sets": self.sets and self.sets.to_dict(),
             "nucleus_share": self.nucleus_share,
             "card": self.card.to_dict(),
             "weights": {"storage": self.storage, "sha256": self.sha256},
@@ -102,12 +117,15 @@ class CheckpointConfig:
                 architecture=_get(path, data, "architecture", dict),
                 storage=check_name("storage", _get(path, weights, "storage", str), STORAGES),
                 sha256=_get(path, weights, "sha256", str),
-                temperature=_positive(path, "temperature", data.get("temperature", 1.0)),
+                calibrator=_optional(path, data, "calibrator", Calibrator.from_dict)
+                or TemperatureScaling(_positive(path, "temperature", data.get("temperature", 1.0))),
                 thresholds={
                     check_name("threshold", name, THRESHOLDS): _number(path, f"threshold {name}", value)
                     for name, value in _get(path, data, "thresholds", dict, {}).items()
                 },
                 card=_read_card(_get(path, data, "card", dict), folder),
+                risk_control=_optional(path, data, "risk_control", RiskControl.from_dict),
+                sets=_optional(path, data, "sets", PredictionSets.from_dict),
                 nucleus_share=None if share is None else _positive(path, "nucleus_share", share),
                 golden=golden,
                 cellnet=str(data.get("cellnet", "unknown")),
@@ -148,6 +166,10 @@ def _read_card(data: dict[str, Any], folder: Path) -> WeightsCard:
     # A newer cellnet may say more about weights; that is no reason to refuse them.
     known = {f.name for f in fields(WeightsCard)}
     return WeightsCard.from_dict({"name": folder.name} | {k: v for k, v in data.items() if k in known})
+
+
+def _optional(path: Path, data: dict[str, Any], key: str, read: Callable[[dict[str, Any]], T]) -> T | None:
+    return None if data.get(key) is None else read(_get(path, data, key, dict))
 
 
 def _get(path: Path, data: dict[str, Any], key: str, kind: type[T], default: T | None = None) -> T:

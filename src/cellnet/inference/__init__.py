@@ -1,8 +1,9 @@
-"""From images to predictions: temperature, softmax, out-of-distribution score, abstention."""
+"""From images to predictions: calibration, out-of-distribution score, abstention, prediction sets."""
 
 from __future__ import annotations
 
 from cellnet.inference.adaptation import adapt
+from cellnet.inference.conformal import PredictionSets, RiskControl, guarantees, least_images, likely_start
 from cellnet.inference.explanation import Explanation, explain, similarity_to_untrained
 from cellnet.inference.neighbours import Neighbour, NeighbourIndex
 from cellnet.inference.ood import abstain, energy_score, fit_thresholds, softmax
@@ -14,13 +15,18 @@ __all__ = [
     "Neighbour",
     "NeighbourIndex",
     "Prediction",
+    "PredictionSets",
     "Predictions",
+    "RiskControl",
     "abstain",
     "adapt",
     "energy_score",
     "evaluation_mode",
     "explain",
     "fit_thresholds",
+    "guarantees",
+    "least_images",
+    "likely_start",
     "predict",
     "similarity_to_untrained",
     "softmax",

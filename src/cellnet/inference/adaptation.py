@@ -69,8 +69,8 @@ def adapt(
         seed: Of the order of the images, which mixes the classes.
 
     Returns:
-        The copy, in evaluation mode. It has no card and no golden logits, since neither holds for it, and abstains by
-        the old thresholds.
+        The copy, in evaluation mode. It has no card, no golden logits, no prediction sets and no guarantee, since none
+        holds for it, and abstains by the old thresholds.
 
     Raises:
         ConfigError: A number out of range, or a network without batch normalisation.
@@ -120,6 +120,7 @@ def adapt(
     for buffer, before in zip(statistics, old, strict=True):
         buffer.copy_(torch.lerp(before, buffer, share))
     adapted.weights_card, adapted.golden, adapted.source = None, None, ""
+    adapted.sets, adapted.risk_control = None, None
     return adapted.eval()
 
 

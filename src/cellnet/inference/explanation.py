@@ -130,7 +130,7 @@ def explain(
         with evaluation_mode(model):
             seen = _seen(model, image)
             with torch.no_grad():
-                probabilities = _probabilities(model, seen)[0]
+                probabilities = model.calibrator.apply(model(seen).float().cpu().numpy())[0]
             target = int(probabilities.argmax()) if chosen is None else chosen
             heatmap = _over_pixels(heat(model, seen, target), image, model.preprocess)
         results.append(Explanation(image, heatmap, model.labels.names[target], float(probabilities[target]), method))

@@ -15,8 +15,10 @@ from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import logsumexp
 
-from cellnet.errors import ConfigError, DataError
+from cellnet.errors import DataError
+from cellnet.models.calibrators import Calibrator, TemperatureScaling
 
 ACCURACY_GOAL = 0.995
 """Accuracy that the accepted validation images must reach."""
@@ -40,9 +42,7 @@ def softmax(logits: ArrayLike, temperature: float = 1.0) -> NDArray[np.float32]:
         >>> softmax([[0.0, 0.0]]).tolist()
         [[0.5, 0.5]]
     """
-    scaled = _scaled(logits, temperature)
-    powers = np.exp(scaled - scaled.max(axis=1, keepdims=True))
-    return np.asarray(powers / powers.sum(axis=1, keepdims=True), np.float32)
+    return TemperatureScaling(temperature).apply(logits)
 
 
 def energy_score(logits: ArrayLike, temperature: float = 1.0) -> NDArray[np.float32]:
@@ -55,14 +55,20 @@ def energy_score(logits: ArrayLike, temperature: float = 1.0) -> NDArray[np.floa
         >>> energy_score([[0.0, 10.0], [0.0, 0.0]]).round(2).tolist()
         [-10.0, -0.6899999976158142]
     """
-    scaled = _scaled(logits, temperature)
-    highest = scaled.max(axis=1)
-    logsumexp = highest + np.log(np.exp(scaled - highest[:, None]).sum(axis=1))
-    return np.asarray(-temperature * logsumexp, np.float32)
+    scaled = np.asarray(logits, np.float64) / TemperatureScaling(temperature).temperature
+    return np.asarray(-temperature * logsumexp(scaled, axis=1), np.float32)
 
 
-def fit_thresholds(logits: ArrayLike, targets: ArrayLike, temperature: float = 1.0) -> dict[str, float]:
+def fit_thresholds(logits: ArrayLike, targets: ArrayLike, calibrator: Calibrator | None = None) -> dict[str, float]:
     """Choose when to abstain, on the logits N×C and labels N of a validation part (never of the test part).
+
+    The first is the accuracy on these images, not a promise for others: `RiskControl` gives one, at the price of
+    a few hundred images.
+
+    Args:
+        logits: N×C.
+        targets: N true labels.
+        calibrator: What turns logits into probabilities; default: the softmax.
 
     Returns:
         ``"probability"``: the lowest confidence such that the images at or above it are classified with an
@@ -71,7 +77,6 @@ def fit_thresholds(logits: ArrayLike, targets: ArrayLike, temperature: float = 1
 
     Raises:
         DataError: No image, lengths that differ, or a row of NaN (an unreadable image: leave it out).
-        ConfigError: ``temperature`` is not above 0.
     """
     scores, labels = np.asarray(logits, np.float32), np.asarray(targets, np.int64)
     if scores.ndim != 2 or len(scores) == 0 or labels.shape != scores.shape[:1]:
@@ -81,9 +86,9 @@ def fit_thresholds(logits: ArrayLike, targets: ArrayLike, temperature: float = 1
         )
     if not np.isfinite(scores).all():
         raise DataError("Some logits are not finite; leave out the images that could not be read.")
-    probabilities = softmax(scores, temperature)
-    energy = np.percentile(energy_score(scores, temperature), ENERGY_PERCENTILE)
-    return {"probability": _lowest_confidence(probabilities, labels), "energy": float(energy)}
+    calibrator = calibrator or TemperatureScaling()
+    energy = np.percentile(energy_score(scores, calibrator.temperature), ENERGY_PERCENTILE)
+    return {"probability": _lowest_confidence(calibrator.apply(scores), labels), "energy": float(energy)}
 
 
 def abstain(probabilities: ArrayLike, ood: ArrayLike, thresholds: Mapping[str, float]) -> NDArray[np.bool_]:
@@ -113,9 +118,3 @@ def _lowest_confidence(probabilities: NDArray[np.float32], labels: NDArray[np.in
     if len(cuts) == 0:
         return NEVER_ACCEPT
     return 0.0 if cuts[-1] == len(right) - 1 else float(confidence[cuts[-1]])
-
-
-def _scaled(logits: ArrayLike, temperature: float) -> NDArray[np.float64]:
-    if not temperature > 0:
-        raise ConfigError(f"The temperature is {temperature}, but it must be above 0; 1 changes nothing.")
-    return np.asarray(logits, np.float64) / temperature

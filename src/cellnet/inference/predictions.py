@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from cellnet.errors import ConfigError, DataError, LabelError
 from cellnet.files import atomic_path, write_text
-from cellnet.inference.table import AFTER_CLASSES, BEFORE_CLASSES, RESERVED, read_table
+from cellnet.inference.table import AFTER_CLASSES, BEFORE_CLASSES, RESERVED, SET_SEPARATOR, read_table
 from cellnet.labels import LabelSchema
 
 if TYPE_CHECKING:
@@ -38,6 +38,8 @@ class Prediction:
         abstain: True where the model should not be trusted with this image.
         error: Why the image could not be read, else None.
         target: Label where it is known, else None.
+        set: Names of the classes that cannot be excluded, empty for an unreadable image; None where the model has no
+            prediction sets.
         explainer: Explains this image, see `explain`; None where it is not at hand.
     """
 
@@ -48,6 +50,7 @@ class Prediction:
     abstain: bool
     error: str | None = None
     target: int | None = None
+    set: tuple[str, ...] | None = None
     explainer: Callable[..., Explanation] | None = field(default=None, repr=False)
 
     def explain(self, **options: Any) -> Explanation:
@@ -107,6 +110,7 @@ class Predictions(Sequence[Prediction]):
         features: N×D features of the backbone; default: None.
         targets: N labels where they are known; default: None.
         logits: N×C; default: the logarithm of ``probabilities``, which gives the same probabilities again.
+        in_set: N×C flags, True where the class cannot be excluded, see `PredictionSets`; default: None.
         explainer: Explains the image of a row, see `Prediction.explain`; default: none is at hand.
 
     Raises:
@@ -131,6 +135,7 @@ class Predictions(Sequence[Prediction]):
         features: ArrayLike | None = None,
         targets: ArrayLike | None = None,
         logits: ArrayLike | None = None,
+        in_set: ArrayLike | None = None,
         explainer: Callable[..., Explanation] | None = None,
     ) -> None:
         n = len(files)
@@ -146,6 +151,7 @@ class Predictions(Sequence[Prediction]):
         self.logits: NDArray[np.float32] = np.asarray(
             np.log(np.maximum(self.probabilities, tiny)) if logits is None else logits, np.float32
         )
+        self.in_set: NDArray[np.bool_] | None = None if in_set is None else np.asarray(in_set, np.bool_)
         self._explainer = explainer
         self._check()
 
@@ -153,11 +159,12 @@ class Predictions(Sequence[Prediction]):
         n, c = len(self.files), len(self.schema)
         if n == 0:  # an empty array tells no number of columns
             self.probabilities, self.logits = self.probabilities.reshape(0, c), self.logits.reshape(0, c)
-        for name in ("probabilities", "logits"):
-            if getattr(self, name).shape != (n, c):
+        for name in ("probabilities", "logits", "in_set"):
+            table = getattr(self, name)
+            if table is not None and table.shape != (n, c):
                 raise DataError(
-                    f"{name} has the shape {getattr(self, name).shape}, but there are {n} files and {c} "
-                    f"classes; give an array of shape ({n}, {c})."
+                    f"{name} has the shape {table.shape}, but there are {n} files and {c} classes; give an array of "
+                    f"shape ({n}, {c})."
                 )
         for name in ("errors", "ood", "abstain", "features", "targets"):
             column = getattr(self, name)
@@ -178,6 +185,13 @@ class Predictions(Sequence[Prediction]):
         """Most probable class of each row; None for an unreadable input."""
         return [row.label for row in self]
 
+    @property
+    def sets(self) -> list[tuple[str, ...]] | None:
+        """For each row the names of the classes that cannot be excluded; None where the model has no such sets."""
+        if self.in_set is None:
+            return None
+        return [row.set or () for row in self]
+
     def __len__(self) -> int:
         return len(self.files)
 
@@ -191,6 +205,7 @@ class Predictions(Sequence[Prediction]):
             abstain=bool(self.abstain[i]),
             error=self.errors[i],
             target=None if self.targets is None else int(self.targets[i]),
+            set=None if self.in_set is None else tuple(self.schema.names[c] for c in np.flatnonzero(self.in_set[i])),
             explainer=None if self._explainer is None else partial(self._explainer, i),
         )
 
@@ -208,11 +223,12 @@ class Predictions(Sequence[Prediction]):
         """Write one row an input; numbers have nine digits, so that float32 comes back to the last bit.
 
         Columns: ``file``, ``target`` (where known), ``label``, ``probability``, ``second``, ``margin``,
-        ``abstain``, ``ood``, one column a class, ``error``.
+        ``abstain``, ``ood``, ``set`` (classes that cannot be excluded, with ``|`` between them; where the model has
+        prediction sets), one column a class, ``error``.
 
         Raises:
             ConfigError: The file cannot be written.
-            LabelError: A class has the name of another column.
+            LabelError: A class has the name of another column, or ``|`` in its name.
         """
         columns = self._columns()
         # surrogateescape: on Linux a file name may be bytes that are not UTF-8; they come back as they were.
@@ -260,7 +276,14 @@ class Predictions(Sequence[Prediction]):
         clash = sorted(RESERVED.intersection(self.schema.names))
         if clash:
             raise LabelError(f"The class {clash[0]!r} has the name of another column; rename the class.")
-        before = [name for name in BEFORE_CLASSES if name != "target" or self.targets is not None]
+        parted = [name for name in self.schema.names if SET_SEPARATOR in name]
+        if parted and self.in_set is not None:
+            raise LabelError(
+                f"The class {parted[0]!r} has a {SET_SEPARATOR!r} in its name, which parts the classes of a set; "
+                "rename the class."
+            )
+        absent = {name for name, column in (("target", self.targets), ("set", self.in_set)) if column is None}
+        before = [name for name in BEFORE_CLASSES if name not in absent]
         return [*before, *self.schema.names, *AFTER_CLASSES]
 
     def _rows(self) -> Iterator[dict[str, Any]]:
@@ -268,7 +291,7 @@ class Predictions(Sequence[Prediction]):
         for row in self:
             values: dict[str, Any] = dict(zip(self.schema.names, row.probabilities.tolist(), strict=True))
             values["target"] = None if row.target is None else self.schema.names[row.target]
-            for name in ("file", "label", "probability", "second", "margin", "abstain", "ood", "error"):
+            for name in ("file", "label", "probability", "second", "margin", "abstain", "ood", "set", "error"):
                 values[name] = getattr(row, name)
             yield {name: values[name] for name in columns}
 
@@ -289,11 +312,13 @@ class Predictions(Sequence[Prediction]):
 
 
 def _cell(value: Any) -> str:
-    """A value as CSV text; None and NaN are empty."""
+    """A value as CSV text; None and NaN are empty, names of classes stand one after another."""
     if value is None or value != value:  # NaN is the only value that differs from itself
         return ""
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, tuple):
+        return SET_SEPARATOR.join(value)
     return f"{value:.9g}" if isinstance(value, float) else str(value)
 
 

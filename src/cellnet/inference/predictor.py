@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from cellnet.datasets import CellDataset
 from cellnet.errors import ConfigError, DataError, LabelError, WeightsError
 from cellnet.inference.inputs import KINDS, Source, open_sources
-from cellnet.inference.ood import abstain, energy_score, softmax
+from cellnet.inference.ood import abstain, energy_score
 from cellnet.inference.predictions import Predictions
 
 if TYPE_CHECKING:
@@ -41,8 +41,9 @@ def predict(
 ) -> Predictions:
     """Classify images.
 
-    The model is run in evaluation mode without gradients, and is left as it was found. Logits are divided by
-    ``model.temperature`` and turned into probabilities; ``model.thresholds`` decide where it abstains.
+    The model is run in evaluation mode without gradients, and is left as it was found. ``model.calibrator`` turns
+    logits into probabilities; ``model.thresholds`` decide where it abstains, and ``model.sets``, where there are
+    some, which classes cannot be excluded.
 
     Args:
         model: The model; its ``preprocess`` is applied to every image.
@@ -96,7 +97,7 @@ def predict(
     known = np.array([error is None for error in errors])
     labels = [target for target in targets if target is not None]
     logits = _spread([scores for scores, _ in outputs], known, len(model.labels))
-    probabilities = softmax(logits, model.temperature)
+    probabilities = model.calibrator.apply(logits)
     ood = energy_score(logits, model.temperature)
     return Predictions(
         files,
@@ -105,6 +106,7 @@ def predict(
         errors=errors,
         ood=ood,
         abstain=abstain(probabilities, ood, model.thresholds),
+        in_set=None if model.sets is None else model.sets.apply(probabilities),
         features=_spread([f for _, f in outputs if f is not None], known, 0) if features else None,
         targets=labels if len(labels) == len(files) else None,
         logits=logits,

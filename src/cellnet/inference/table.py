@@ -13,10 +13,13 @@ from cellnet.errors import DataError
 from cellnet.labels import LabelSchema
 from cellnet.registry import unknown_name
 
-BEFORE_CLASSES = ("file", "target", "label", "probability", "second", "margin", "abstain", "ood")
+BEFORE_CLASSES = ("file", "target", "label", "probability", "second", "margin", "abstain", "ood", "set")
 AFTER_CLASSES = ("error",)
 RESERVED = frozenset((*BEFORE_CLASSES, *AFTER_CLASSES, "fold"))
 """Columns of a predictions file that are not classes."""
+
+SET_SEPARATOR = "|"
+"""Stands between the classes of a prediction set."""
 
 SUM_TOLERANCE = 1e-3
 """How far the probabilities of a row may be from 1 in sum: other people's files are often rounded."""
@@ -32,6 +35,7 @@ class Table(TypedDict):
     ood: NDArray[np.float32]
     abstain: NDArray[np.bool_]
     targets: NDArray[np.int64] | None
+    in_set: NDArray[np.bool_] | None
 
 
 def read_table(path: Path, schema: LabelSchema | None) -> Table:
@@ -58,7 +62,10 @@ def read_table(path: Path, schema: LabelSchema | None) -> Table:
         ood=np.full(len(rows), np.nan, np.float32),
         abstain=np.zeros(len(rows), np.bool_),
         targets=None,
+        in_set=None,
     )
+    if "set" in header:
+        table["in_set"] = np.zeros((len(rows), len(schema)), np.bool_)
     targets = np.zeros(len(rows), np.int64)
     with_targets = any(row.get("target") for _, row in rows)
     for i, (where, row) in enumerate(rows):
@@ -69,6 +76,8 @@ def read_table(path: Path, schema: LabelSchema | None) -> Table:
             raise DataError(f"{where} has both probabilities and an error; leave one of them empty.")
         table["ood"][i] = _number(where, "ood", row.get("ood") or "nan")
         table["abstain"][i] = _flag(where, row["abstain"]) if row.get("abstain") else table["errors"][i] is not None
+        if table["in_set"] is not None and row["set"]:
+            table["in_set"][i, [_label(where, "set", name, schema) for name in row["set"].split(SET_SEPARATOR)]] = True
         if with_targets:
             targets[i] = _label(where, "target", row["target"], schema)
     if with_targets:

@@ -1,5 +1,12 @@
 """Classifiers: a backbone and a head that know their classes and their images."""
 
+from cellnet.models.calibrators import (
+    CALIBRATORS,
+    Calibrator,
+    IsotonicCalibration,
+    TemperatureScaling,
+    VectorScaling,
+)
 from cellnet.models.classifier import CellClassifier
 from cellnet.models.contrastive import ContrastiveClassifier
 from cellnet.models.describe import describe_models
@@ -9,14 +16,19 @@ from cellnet.models.hybrid import HybridInceptionXception
 from cellnet.models.segmenting import SegmentingClassifier
 
 __all__ = [
+    "CALIBRATORS",
+    "Calibrator",
     "CellClassifier",
     "ContrastiveClassifier",
     "FusionHead",
     "Head",
     "HybridInceptionXception",
+    "IsotonicCalibration",
     "LinearHead",
     "SegmentingClassifier",
     "StudyHead",
+    "TemperatureScaling",
+    "VectorScaling",
     "create_model",
     "describe_models",
     "from_architecture",

@@ -11,12 +11,14 @@ from cellnet.backbones import Backbone, CompositeBackbone, Normalise
 from cellnet.errors import ConfigError, DataError
 from cellnet.images import Preprocess
 from cellnet.labels import LabelSchema
+from cellnet.models.calibrators import Calibrator, TemperatureScaling
 from cellnet.models.heads import Head, LinearHead
 from cellnet.models.verbs import ModelVerbs
 
 if TYPE_CHECKING:
     from cellnet.cards import WeightsCard
     from cellnet.hub.golden import Golden
+    from cellnet.inference import PredictionSets, RiskControl
 
 
 class CellClassifier(ModelVerbs, nn.Module):
@@ -32,8 +34,10 @@ class CellClassifier(ModelVerbs, nn.Module):
         dropout: Dropout of that default head.
 
     Attributes:
-        temperature: What `cellnet.inference.predict` divides the logits by: 1 until calibrated.
+        calibrator: What `cellnet.inference.predict` turns logits into probabilities by: the softmax until calibrated.
         thresholds: Settings of abstention, empty until calibrated.
+        risk_control: What the threshold of the probability guarantees, where a guarantee was asked for.
+        sets: What `Predictions.sets` are made by, where a coverage was asked for.
         nucleus_share: How large cells look in the training images, see `cellnet.images.nucleus_share`; None where
             nobody measured it.
         weights_card: Facts about the weights, where they came from a checkpoint.
@@ -68,8 +72,10 @@ class CellClassifier(ModelVerbs, nn.Module):
         self.preprocess = preprocess
         self.normalise = Normalise(preprocess.mean, preprocess.std)
         self.head = LinearHead(backbone.num_features, len(labels), dropout) if head is None else head
-        self.temperature = 1.0
+        self.calibrator: Calibrator = TemperatureScaling()
         self.thresholds: dict[str, float] = {}
+        self.risk_control: RiskControl | None = None
+        self.sets: PredictionSets | None = None
         self.nucleus_share: float | None = None
         self.weights_card: WeightsCard | None = None
         self.golden: Golden | None = None
@@ -101,6 +107,18 @@ class CellClassifier(ModelVerbs, nn.Module):
             raise DataError(f"Images of {images.dtype} have no agreed range; give uint8 (0-255) or float (0-1).")
         features: Tensor = self.backbone(self.normalise(images))
         return features
+
+    @property
+    def temperature(self) -> float:
+        """What logits are divided by: 1 until calibrated, and where `calibrator` is another method.
+
+        Setting it puts a `TemperatureScaling` in the calibrator's place.
+        """
+        return self.calibrator.temperature
+
+    @temperature.setter
+    def temperature(self, value: float) -> None:
+        self.calibrator = TemperatureScaling(float(value))
 
     def freeze_backbone(self) -> None:
         """Stop training the backbone; its batch normalisation keeps its statistics, also after `train`."""

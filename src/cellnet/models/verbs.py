@@ -1,4 +1,4 @@
-"""What a user says to a model but a higher layer does: predict, save, push_to_hub, self-test.
+"""What a user says to a model but a higher layer does: predict, calibrate, save, push_to_hub, self-test.
 
 `CellClassifier` stands low in the house so that everything can build on it, yet a user expects
 ``model.predict(...)``. These methods look the doing function up by name when they are called. This table is
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class ModelVerbs:
-    """Methods of `CellClassifier` whose work is done in `cellnet.inference` and `cellnet.hub`.
+    """Methods of `CellClassifier` whose work is done in `cellnet.inference`, `cellnet.evaluation` and `cellnet.hub`.
 
     Attributes:
         source: Where `cellnet.load_pretrained` found the weights: a folder, or an address on the Hub with its commit.
@@ -41,6 +41,16 @@ class ModelVerbs:
             One row an input, in input order; an unreadable image is a row with an error.
         """
         return import_module("cellnet.inference.predictor").predict(self, inputs, **options)  # type: ignore[no-any-return]
+
+    def calibrate(self, dataset: CellDataset, method: str = "temperature", **options: Any) -> None:
+        """Fit probabilities, abstention and prediction sets on a validation part: `cellnet.evaluation.calibrate`.
+
+        Args:
+            dataset: Labelled images that the model did not learn from, never the test part.
+            method: ``"temperature"``, ``"vector"`` or ``"isotonic"``.
+            **options: Options of `cellnet.evaluation.calibrate`, e.g. ``risk`` and ``coverage``.
+        """
+        import_module("cellnet.evaluation").calibrate(self, dataset, method, **options)
 
     def adapt(self, inputs: Any, **options: Any) -> CellClassifier:
         """A copy that is used to another laboratory's images, without labels: `cellnet.inference.adapt`.
