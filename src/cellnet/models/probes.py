@@ -8,6 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+LEAST_VARIANCE = 0.01
+"""Least variance of a direction, as a share of the mean of all."""
+
 
 class Familiarity(nn.Module):
     """How far the features of an image lie from those of the training images.
@@ -75,7 +78,8 @@ class Familiarity(nn.Module):
         kept = len(self.directions)
         # Where no direction is left, what lies across is rounding, and must not count as far.
         rest = variances[kept:].sum() / (gaps.shape[1] - kept) if kept < gaps.shape[1] else variances[-1]
-        floor = torch.finfo(torch.float32).eps * variances.sum().clamp(min=1e-12)
+        # Of few images some directions show no variance, and every new image would be infinitely far along them.
+        floor = LEAST_VARIANCE * (variances.sum() / gaps.shape[1]).clamp(min=1e-12)
         self.directions.zero_()[: len(rows[:kept])] = rows[:kept]
         self.variances.fill_(1)[: len(variances[:kept])] = variances[:kept].clamp(min=floor)
         self.variances[-1] = rest.clamp(min=floor)
