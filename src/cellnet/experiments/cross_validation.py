@@ -214,6 +214,7 @@ def join(runs: Sequence[StudyRun]) -> Predictions:
         ood=np.concatenate([table.ood for table in tables]),
         abstain=np.concatenate([table.abstain for table in tables]),
         targets=np.concatenate([table.targets for table in tables if table.targets is not None]),
+        groups=None if tables[0].groups is None else [group for table in tables for group in table.groups or ()],
     )
 
 

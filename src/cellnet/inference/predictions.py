@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from cellnet.errors import ConfigError, DataError, LabelError
 from cellnet.files import atomic_path, write_text
-from cellnet.inference.table import AFTER_CLASSES, BEFORE_CLASSES, RESERVED, read_table
+from cellnet.inference.table import AFTER_CLASSES, BEFORE_CLASSES, RESERVED, first_improper, read_table
 from cellnet.labels import LabelSchema
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ class Prediction:
         abstain: True where the model should not be trusted with this image.
         error: Why the image could not be read, else None.
         target: Label where it is known, else None.
+        group: Donor, slide or photograph where it is known, else None.
     """
 
     file: str
@@ -44,6 +45,7 @@ class Prediction:
     abstain: bool
     error: str | None = None
     target: int | None = None
+    group: str | None = None
 
     def top(self, k: int = 3) -> list[tuple[str, float]]:
         """The ``k`` most probable classes with their probabilities, best first; empty where unreadable."""
@@ -86,11 +88,13 @@ class Predictions(Sequence[Prediction]):
         abstain: N flags, True where the model should not be trusted; default: the unreadable rows.
         features: N×D features of the backbone; default: None.
         targets: N labels where they are known; default: None.
+        groups: N values, equal for images of one donor, slide or photograph, and None where that is not known; they are
+            kept as text. Default: None.
         logits: N×C; default: the logarithm of ``probabilities``, which gives the same probabilities again.
 
     Raises:
         DataError: The arguments differ in length, ``probabilities`` has not one column a class, or a row has
-            NaN probabilities and no error, or the reverse.
+            numbers that are no probabilities with sum 1, or NaN and no error, or the reverse.
 
     Example:
         >>> schema = LabelSchema.from_names(["lymphocyte", "monocyte"])
@@ -109,6 +113,7 @@ class Predictions(Sequence[Prediction]):
         abstain: ArrayLike | None = None,
         features: ArrayLike | None = None,
         targets: ArrayLike | None = None,
+        groups: Sequence[object] | None = None,
         logits: ArrayLike | None = None,
     ) -> None:
         n = len(files)
@@ -120,6 +125,9 @@ class Predictions(Sequence[Prediction]):
         self.abstain: NDArray[np.bool_] = np.asarray(~self.readable if abstain is None else abstain, np.bool_)
         self.features: NDArray[np.float32] | None = None if features is None else np.asarray(features, np.float32)
         self.targets: NDArray[np.int64] | None = None if targets is None else np.asarray(targets, np.int64)
+        self.groups: list[str | None] | None = (
+            None if groups is None else [None if group is None else str(group) for group in groups]
+        )
         tiny = np.finfo(np.float32).tiny
         self.logits: NDArray[np.float32] = np.asarray(
             np.log(np.maximum(self.probabilities, tiny)) if logits is None else logits, np.float32
@@ -136,7 +144,7 @@ class Predictions(Sequence[Prediction]):
                     f"{name} has the shape {getattr(self, name).shape}, but there are {n} files and {c} "
                     f"classes; give an array of shape ({n}, {c})."
                 )
-        for name in ("errors", "ood", "abstain", "features", "targets"):
+        for name in ("errors", "ood", "abstain", "features", "targets", "groups"):
             column = getattr(self, name)
             if column is not None and len(column) != n:
                 raise DataError(f"{name} has {len(column)} entries for {n} files; give one a file.")
@@ -144,6 +152,9 @@ class Predictions(Sequence[Prediction]):
         if len(mixed):
             what = "no error and" if self.readable[mixed[0]] else "an error, but not"
             raise DataError(f"Row {mixed[0]} has {what} NaN probabilities; an unreadable input has both.")
+        known = np.flatnonzero(self.readable)
+        if (improper := first_improper(self.probabilities[known], self.schema.names)) is not None:
+            raise DataError(f"Row {known[improper[0]]}: {improper[1]}")
 
     @property
     def readable(self) -> NDArray[np.bool_]:
@@ -168,6 +179,7 @@ class Predictions(Sequence[Prediction]):
             abstain=bool(self.abstain[i]),
             error=self.errors[i],
             target=None if self.targets is None else int(self.targets[i]),
+            group=None if self.groups is None else self.groups[i],
         )
 
     def __iter__(self) -> Iterator[Prediction]:
@@ -183,7 +195,7 @@ class Predictions(Sequence[Prediction]):
     def to_csv(self, path: str | os.PathLike[str]) -> Path:
         """Write one row an input; numbers have nine digits, so that float32 comes back to the last bit.
 
-        Columns: ``file``, ``target`` (where known), ``label``, ``probability``, ``second``, ``margin``,
+        Columns: ``file``, ``target`` and ``group`` (where known), ``label``, ``probability``, ``second``, ``margin``,
         ``abstain``, ``ood``, one column a class, ``error``.
 
         Raises:
@@ -236,7 +248,8 @@ class Predictions(Sequence[Prediction]):
         clash = sorted(RESERVED.intersection(self.schema.names))
         if clash:
             raise LabelError(f"The class {clash[0]!r} has the name of another column; rename the class.")
-        before = [name for name in BEFORE_CLASSES if name != "target" or self.targets is not None]
+        unknown = [name for name in ("target", "group") if getattr(self, f"{name}s") is None]
+        before = [name for name in BEFORE_CLASSES if name not in unknown]
         return [*before, *self.schema.names, *AFTER_CLASSES]
 
     def _rows(self) -> Iterator[dict[str, Any]]:
@@ -244,13 +257,13 @@ class Predictions(Sequence[Prediction]):
         for row in self:
             values: dict[str, Any] = dict(zip(self.schema.names, row.probabilities.tolist(), strict=True))
             values["target"] = None if row.target is None else self.schema.names[row.target]
-            for name in ("file", "label", "probability", "second", "margin", "abstain", "ood", "error"):
+            for name in ("file", "group", "label", "probability", "second", "margin", "abstain", "ood", "error"):
                 values[name] = getattr(row, name)
             yield {name: values[name] for name in columns}
 
     @classmethod
     def read_csv(cls, path: str | os.PathLike[str], schema: LabelSchema | None = None) -> Predictions:
-        """Read a predictions file, whoever wrote it: ``file``, perhaps ``target``, one column a class.
+        """Read a predictions file, whoever wrote it: ``file``, perhaps ``target`` and ``group``, one column a class.
 
         Args:
             path: A file that `to_csv` wrote, or a bare table of names and probabilities. Class columns may

@@ -46,7 +46,7 @@ def predict(
         model: The model; its ``preprocess`` is applied to every image.
         inputs: A folder (searched with its subfolders), one image, or any iterable of images: paths, encoded
             bytes, PIL images, arrays (H×W, H×W×3 or 3×H×W), uint8 tensors (3×H×W or B×3×H×W). Or a
-            `CellDataset`, whose targets are kept and whose own transform is not applied.
+            `CellDataset`, whose targets and groups are kept and whose own transform is not applied.
         batch_size: Images at a time.
         device: Where to compute, e.g. ``"cuda"``; default: where the model is.
         progress: Show a progress bar on standard error.
@@ -105,6 +105,7 @@ def predict(
         abstain=abstain(probabilities, ood, model.thresholds),
         features=_spread([f for _, f in outputs if f is not None], known, 0) if features else None,
         targets=labels if len(labels) == len(files) else None,
+        groups=inputs.groups.tolist() if isinstance(inputs, CellDataset) and inputs.groups is not None else None,
         logits=logits,
     )
 
