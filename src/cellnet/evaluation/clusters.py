@@ -8,7 +8,7 @@ reckon with as Student's t does.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 
@@ -20,7 +20,6 @@ from cellnet.evaluation.intervals import (
     NOT_AVAILABLE,
     TAILS,
     Estimate,
-    from_draws,
     one_image,
     resample,
     scaled,
@@ -163,37 +162,23 @@ def expanded_tails(groups: int) -> tuple[float, float]:
     return tail, 1 - tail
 
 
-def cluster_bootstrap(
-    confusions: ArrayLike,
-    function: Callable[[NDArray[np.float64]], NDArray[np.float64]],
-    *,
-    draws: int = 2000,
-    seed: int = 0,
-) -> Estimate:
-    """Any function of the confusion matrix, with the interval of the Bayesian bootstrap over groups.
+def resampled_confusions(confusions: ArrayLike, *, draws: int = 2000, seed: int = 0) -> NDArray[np.float64]:
+    """Confusion matrices as they might have been with other groups: the Bayesian bootstrap over clusters.
+
+    The prior is that of `intervals.bootstrap`, one image. The interval of a figure lies between its `expanded_tails`.
 
     Args:
-        confusions: G×C×C counts, a confusion matrix for each of at least two groups, see `Units.confusions`.
-        function: Takes (draws, C, C) non-negative matrices to (draws,) values, e.g. `metrics.macro_f1`.
+        confusions: G×C×C counts, a confusion matrix for each group, see `Units.confusions`.
         draws: Number of draws.
         seed: Seed of the draws.
+
+    Returns:
+        draws×C×C.
 
     Source: Field & Welsh 2007, J. R. Stat. Soc. B 69:369 (resampling clusters); Rubin 1981, Ann. Stat. 9:130.
     """
     each = np.asarray(confusions, np.float64)
-    drawn = resampled_confusions(each, draws=draws, seed=seed)
-    return from_draws(float(function(each.sum(0))), function(drawn), expanded_tails(len(each)))
-
-
-def resampled_confusions(confusions: NDArray[np.float64], *, draws: int = 2000, seed: int = 0) -> NDArray[np.float64]:
-    """Confusion matrices as they might have been with other groups, draws×C×C; the prior is `intervals.one_image`.
-
-    Args:
-        confusions: G×C×C counts.
-        draws: Number of draws.
-        seed: Seed of the draws.
-    """
-    total, groups, cells = confusions.sum(0), len(confusions), confusions[0].size
-    patterns = np.concatenate([confusions.reshape(groups, cells), np.eye(cells)])
+    total, groups, cells = each.sum(0), len(each), each[0].size
+    patterns = np.concatenate([each.reshape(groups, cells), np.eye(cells)])
     shapes = np.concatenate([np.ones(groups), one_image(total).ravel()])
     return scaled(resample(patterns, shapes, draws=draws, seed=seed).reshape(draws, *total.shape), total.sum())

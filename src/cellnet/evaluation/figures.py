@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, TypedDict
@@ -20,6 +20,7 @@ from cellnet.evaluation.calibration_intervals import (
 from cellnet.evaluation.clusters import Units, effective_number, resampled_confusions, wilson_of_groups
 from cellnet.evaluation.intervals import NOT_AVAILABLE, Estimate, bootstrap, f1_of, from_draws, wilson
 from cellnet.evaluation.ranking import estimate_average_precisions, estimate_roc_areas, top_k_hits
+from cellnet.evaluation.tables import FIGURES
 
 if TYPE_CHECKING:
     from cellnet.inference import Predictions
@@ -154,13 +155,13 @@ class Scored:
             of the classes that are present; ``ece``, ``classwise_ece``, ``brier``, ``nll``; ``coverage``, the share of
             images that the model did not abstain from; and ``accepted_accuracy``, that on these.
         """
-        right, everything = self.called == self.targets, np.ones(len(self.targets), np.bool_)
-        accuracy = self._share(right, everything)
+        right = self.called == self.targets
+        accuracy = self._share_of(right)
         scores = (self.probabilities, self.targets, self.units)
         return {
             "accuracy": accuracy,
-            "top_2_accuracy": self._share(top_k_hits(self.probabilities, self.targets, 2), everything),
-            **self._bootstrapped(),
+            "top_2_accuracy": self._share_of(top_k_hits(self.probabilities, self.targets, 2)),
+            **self._bootstrapped(_BOOTSTRAPPED),
             "weighted_recall": accuracy,  # the same thing, so that it must have the same interval
             "macro_roc_auc": self._roc_areas[1],
             "macro_average_precision": self._average_precisions[1],
@@ -168,9 +169,13 @@ class Scored:
             "classwise_ece": self._classwise_errors[1],
             "brier": estimate_loss(calibration.brier_scores, *scores),
             "nll": estimate_loss(calibration.negative_log_likelihoods, *scores),
-            "coverage": self._share(self.accepted, everything),
-            "accepted_accuracy": self._share(right & self.accepted, self.accepted),
+            "coverage": self._share_of(self.accepted),
+            "accepted_accuracy": self._share_of(right, self.accepted),
         }
+
+    def main(self) -> dict[str, Estimate]:
+        """The figures by which models are compared: `tables.FIGURES`."""
+        return {"accuracy": self._share_of(self.called == self.targets), **self._bootstrapped(FIGURES[1:])}
 
     def per_class(self) -> dict[str, ClassFigures]:
         """Figures of each class, by its name."""
@@ -180,11 +185,11 @@ class Scored:
             n, neither = int(self.confusion[label].sum()), total - true - called + hits
             figures[name] = ClassFigures(
                 n=n,
-                precision=self._counted(hits, called) if n else NOT_AVAILABLE,
-                recall=self._counted(hits, true),
-                specificity=self._counted(neither, total - true),
-                npv=self._counted(neither, total - called) if n else NOT_AVAILABLE,
-                f1=f1_of(self._counted(hits, true + called - hits)) if n else NOT_AVAILABLE,
+                precision=self._share(hits, called) if n else NOT_AVAILABLE,
+                recall=self._share(hits, true),
+                specificity=self._share(neither, total - true),
+                npv=self._share(neither, total - called) if n else NOT_AVAILABLE,
+                f1=f1_of(self._share(hits, true + called - hits)) if n else NOT_AVAILABLE,
                 roc_auc=self._roc_areas[0][label],
                 average_precision=self._average_precisions[0][label],
                 ece=self._classwise_errors[0][label],
@@ -218,13 +223,14 @@ class Scored:
             found[self.schema.names[label]] = PredictiveValues(ppv=ppv, npv=npv)
         return found
 
-    def _bootstrapped(self) -> dict[str, Estimate]:
+    def _bootstrapped(self, names: Iterable[str]) -> dict[str, Estimate]:
+        functions = {name: _BOOTSTRAPPED[name] for name in names}
         if not self.units.grouped:
-            return {name: bootstrap(self.confusion, function) for name, function in _BOOTSTRAPPED.items()}
+            return {name: bootstrap(self.confusion, function) for name, function in functions.items()}
         drawn, counts = resampled_confusions(self._tables), self.confusion.astype(np.float64)
         return {
             name: from_draws(float(function(counts)), function(drawn), self.units.tails)
-            for name, function in _BOOTSTRAPPED.items()
+            for name, function in functions.items()
         }
 
     @cached_property
@@ -241,23 +247,20 @@ class Scored:
 
     def _counts(self, label: int) -> tuple[NDArray[np.float64], ...]:
         """Hits, images of the class, images called so, and all images: numbers, or one a group."""
-        tables = self._tables.astype(np.float64)
-        return (
-            tables[..., label, label],
-            tables[..., label, :].sum(-1),
-            tables[..., label].sum(-1),
-            tables.sum((-2, -1)),
-        )
+        t = self._tables
+        return t[..., label, label], t[..., label, :].sum(-1), t[..., label].sum(-1), t.sum((-2, -1))
 
-    def _share(self, counted: NDArray[np.bool_], of: NDArray[np.bool_]) -> Estimate:
-        """The share of images ``of`` some that are ``counted``."""
-        if self.units.grouped:
-            return wilson_of_groups(self.units.sums(counted), self.units.sums(of))
-        return wilson(int(counted.sum()), int(of.sum()))
-
-    def _counted(self, successes: NDArray[np.float64], n: NDArray[np.float64]) -> Estimate:
-        """A share of `_counts`."""
+    def _share(self, successes: NDArray[np.float64], n: NDArray[np.float64]) -> Estimate:
+        """A share of two `_counts`."""
         return wilson_of_groups(successes, n) if self.units.grouped else wilson(float(successes), float(n))
+
+    def _share_of(self, counted: NDArray[np.bool_], among: NDArray[np.bool_] | None = None) -> Estimate:
+        """The share of the images ``among`` some, or all, that are ``counted``."""
+        among = np.ones_like(counted) if among is None else among
+        flags = (counted & among, among)
+        if self.units.grouped:
+            return wilson_of_groups(*map(self.units.sums, flags))
+        return wilson(*(int(each.sum()) for each in flags))
 
     def _posterior(self, successes: NDArray[np.float64], n: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
         """A share of `_counts`, and behind it draws of what it may be."""

@@ -24,7 +24,7 @@ from cellnet.evaluation import calibration, html, plots, text
 from cellnet.evaluation.embedding import embedding as embed
 from cellnet.evaluation.figures import ClassFigures, PredictiveValues, Scored, targets_of
 from cellnet.evaluation.intervals import Estimate
-from cellnet.files import atomic_path, write_text
+from cellnet.files import write_text
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -321,7 +321,7 @@ class Report:
         if (embedding := self.embedding()) is not None:
             figures["embedding.png"] = embedding
         for name, figure in figures.items():
-            _save_png(figure, out / name)
+            plots.save_png(figure, out / name)
         write_text(out / "metrics.json", json.dumps(self.to_dict(), indent=1, allow_nan=False) + "\n")
         self.predictions.to_csv(out / "predictions.csv")
         # Last: whoever sees the page finds everything else in place.
@@ -337,11 +337,6 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:  # a build of torch need not come from a package
             continue
     return found
-
-
-def _save_png(figure: Figure, path: Path) -> None:
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=150, facecolor="white")
 
 
 def _existing(figures: Mapping[str, Any]) -> dict[str, dict[str, float]]:

@@ -15,10 +15,10 @@ import numpy as np
 from cellnet.datasets import CellDataset
 from cellnet.errors import ConfigError
 from cellnet.evaluation import Estimate, Report
+from cellnet.evaluation.tables import FIGURES, figure_table
 from cellnet.experiments.spread import MEAN_METHOD, corrected_mean
-from cellnet.experiments.study import FIGURES, Announce, MakeModel, StudyFolder, StudyRun, write_rows
-from cellnet.experiments.tables import figure_table
-from cellnet.files import atomic_path, write_text
+from cellnet.experiments.study import Announce, MakeModel, StudyFolder, StudyRun
+from cellnet.files import atomic_path, write_rows, write_text
 from cellnet.inference import Predictions
 from cellnet.training import Callback, TrainConfig
 from cellnet.training.processes import on_main_process
