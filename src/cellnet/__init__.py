@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from cellnet.balancing import SMOTE, EmbeddingSMOTE
     from cellnet.datasets import CellDataset, audit, load_dataset, samples
     from cellnet.errors import CellnetError
-    from cellnet.evaluation import Estimate, Report, evaluate
+    from cellnet.evaluation import Estimate, Report, compare, evaluate
     from cellnet.hub import list_pretrained, load_pretrained
     from cellnet.images import Preprocess
     from cellnet.inference import Prediction, Predictions
@@ -35,6 +35,7 @@ _HOME = {
     "CellnetError": "errors",
     "Estimate": "evaluation",
     "Report": "evaluation",
+    "compare": "evaluation",
     "evaluate": "evaluation",
     "list_pretrained": "hub",
     "load_pretrained": "hub",
@@ -71,6 +72,7 @@ __all__ = [
     "Trainer",
     "__version__",
     "audit",
+    "compare",
     "create_backbone",
     "create_model",
     "evaluate",

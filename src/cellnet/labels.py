@@ -29,6 +29,20 @@ class CellClass:
     synonyms: tuple[str, ...] = ()
 
 
+MATURATION = (
+    *("blast", "myeloblast", "promyelocyte", "bilobed promyelocyte", "atypical promyelocyte", "myelocyte"),
+    *("metamyelocyte", "immature granulocyte", "band neutrophil", "segmented neutrophil", "neutrophil"),
+    *("eosinophil", "basophil"),
+    *("monoblast", "promonocyte", "monocyte"),
+    *("lymphoblast", "prolymphocyte", "lymphocyte", "large granular lymphocyte", "reactive lymphocyte"),
+    *("atypical lymphocyte", "neoplastic lymphocyte", "hairy cell", "plasma cell"),
+    *("proerythroblast", "erythroblast", "reticulocyte", "erythrocyte"),
+    *("megakaryoblast", "megakaryocyte", "platelet"),
+)
+"""Cells of blood and marrow: the granulocytic, monocytic, lymphoid, erythroid and megakaryocytic line, each from its
+youngest form on, with the atypical forms behind those they resemble."""
+
+
 def _normal(name: str) -> str:
     return "".join(c for c in name.casefold() if c not in " -_")
 
@@ -104,6 +118,24 @@ class LabelSchema:
     def hash(self) -> str:
         """Sixteen hexadecimal digits that change with the names or their order, and with nothing else."""
         return hashlib.sha256(json.dumps(self.names).encode()).hexdigest()[:16]
+
+    @property
+    def maturation_order(self) -> tuple[int, ...]:
+        """All labels, sorted along the lines of `MATURATION`; classes that stand in none come last, in label order.
+
+        A class of several steps, as PBC's immature granulocytes, stands at the first of them.
+
+        Example:
+            >>> [PBC_LABELS.names[label] for label in PBC_LABELS.maturation_order][:4]
+            ['ig', 'neutrophil', 'eosinophil', 'basophil']
+        """
+        steps = {_normal(name): step for step, name in enumerate(MATURATION)}
+
+        def first_step(label: int) -> int:
+            cell = self.classes[label]
+            return min(steps.get(_normal(word), len(steps)) for word in (cell.name, *cell.synonyms))
+
+        return tuple(sorted(range(len(self)), key=first_step))
 
     def find(self, name: str) -> int | None:
         """Label of the class with this name or synonym, or None."""

@@ -62,31 +62,3 @@ def test_no_image_has_no_calibration_error() -> None:
 def test_inputs_that_do_not_fit_are_refused(probabilities, targets, message: str) -> None:
     with pytest.raises(LabelError, match=message):
         calibration.brier_scores(probabilities, targets)
-
-
-def test_the_error_of_honest_probabilities_may_be_zero() -> None:
-    logits, targets = case(400)
-    estimate = calibration.estimate_calibration_error(softmax(logits, 1), targets)
-    assert estimate.value == pytest.approx(calibration.expected_calibration_error(softmax(logits, 1), targets))
-    assert estimate.low == 0 < estimate.value < estimate.high
-
-
-def test_the_error_of_exaggerated_probabilities_is_not_zero() -> None:
-    logits, targets = case(1000, sharpness=3)
-    estimate = calibration.estimate_calibration_error(softmax(logits, 1), targets)
-    many, their_targets = case(50_000, seed=9, sharpness=3)
-    truth = calibration.expected_calibration_error(softmax(many, 1), their_targets)
-    assert 0 < estimate.low < truth < estimate.high
-
-
-def test_no_mistake_among_few_images_leaves_room_for_some() -> None:
-    probabilities, targets = np.tile([0.9999, 0.0001], (40, 1)), np.zeros(40, int)
-    assert calibration.estimate_calibration_error(probabilities, targets).high > 0.03
-    assert calibration.estimate_loss(calibration.brier_scores, probabilities, targets).high > 0.05
-    assert calibration.estimate_loss(calibration.negative_log_likelihoods, probabilities, targets).high > 0.2
-
-
-def test_a_schema_of_one_class() -> None:
-    probabilities = np.ones((3, 1))
-    assert calibration.estimate_calibration_error(probabilities, [0, 0, 0]).value == 0
-    assert calibration.estimate_loss(calibration.brier_scores, probabilities, [0, 0, 0]).high == 0

@@ -13,9 +13,9 @@ from cellnet.evaluation.intervals import (
     Estimate,
     bootstrap,
     bootstrap_mean,
+    f1_of,
     resampled_means,
     wilson,
-    wilson_f1,
 )
 
 
@@ -56,7 +56,7 @@ def test_formats() -> None:
 
 def test_f1_of_a_class_and_its_interval() -> None:
     targets, predicted = np.repeat([1, 1, 0, 0], [30, 5, 8, 57]), np.repeat([1, 0, 1, 0], [30, 5, 8, 57])
-    estimate = wilson_f1(hits=30, true=35, predicted=38)
+    estimate = f1_of(wilson(30, 35 + 38 - 30))
     assert estimate.value == pytest.approx(f1_score(targets, predicted), abs=1e-12)
     rng = np.random.default_rng(0)
     draws = (rng.integers(0, 100, 100) for _ in range(4000))
@@ -64,10 +64,9 @@ def test_f1_of_a_class_and_its_interval() -> None:
     assert (estimate.low, estimate.high) == pytest.approx(tuple(np.quantile(naive, [0.025, 0.975])), abs=0.03)
 
 
-def test_f1_without_images_or_hits() -> None:
-    assert wilson_f1(0, 0, 3) is NOT_AVAILABLE
-    assert (wilson_f1(0, 5, 5).value, wilson_f1(0, 5, 5).low) == (0, 0)
-    perfect = wilson_f1(5, 5, 5)
+def test_f1_without_hits_or_mistakes() -> None:
+    assert (f1_of(wilson(0, 10)).value, f1_of(wilson(0, 10)).low) == (0, 0)
+    perfect = f1_of(wilson(5, 5))
     assert perfect.value == perfect.high == 1
     assert 0.6 < perfect.low < 0.8
 

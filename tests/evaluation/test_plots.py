@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 
 from cellnet.evaluation import plots
 from cellnet.evaluation.calibration import reliability_bins
-from cellnet.evaluation.figures import class_figures
+from cellnet.evaluation.figures import Scored
 from cellnet.evaluation.intervals import Estimate, wilson
 from cellnet.evaluation.selective import risk_coverage
 from cellnet.labels import LabelSchema
@@ -35,7 +35,9 @@ def test_shades_keep_right_shares_and_lift_rare_mistakes() -> None:
 
 
 def test_intervals_leave_room_for_all_of_them() -> None:
-    figures = class_figures(np.array([[50, 2, 0], [9, 40, 0], [0, 0, 0]]), LabelSchema.from_names(NAMES))
+    targets, called = np.repeat([0, 0, 1, 1], [50, 2, 9, 40]), np.repeat([0, 1, 0, 1], [50, 2, 9, 40])
+    probabilities = np.eye(3, dtype=np.float32)[called]
+    figures = Scored(LabelSchema.from_names(NAMES), probabilities, targets, targets >= 0).per_class()
     figure = plots.per_class_intervals(figures)
     lowest = min(f[key].low for f in list(figures.values())[:2] for key in ("precision", "recall", "f1"))
     assert figure.axes[0].get_xlim()[0] <= lowest

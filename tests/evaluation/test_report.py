@@ -57,10 +57,15 @@ def test_figures_equal_scikit_learns_on_the_readable_images(report: Report) -> N
         "nll": sk.log_loss(targets, preds.probabilities[known].astype(float), labels=range(8)),
         "coverage": 1 - preds.abstain[known].mean(),
         "accepted_accuracy": (targets == called)[~preds.abstain[known]].mean(),
+        "top_2_accuracy": sk.top_k_accuracy_score(targets, preds.probabilities[known], k=2, labels=range(8)),
+        "macro_roc_auc": np.mean([sk.roc_auc_score(targets == c, preds.probabilities[known, c]) for c in present]),
+        "macro_average_precision": np.mean(
+            [sk.average_precision_score(targets == c, preds.probabilities[known, c]) for c in present]
+        ),
     }
     for name, value in expected.items():
         assert report.metrics[name].value == pytest.approx(value, abs=1e-6), name
-    assert set(report.metrics) == {*expected, "ece", "brier", "aurc"}
+    assert set(report.metrics) == {*expected, "ece", "classwise_ece", "brier", "aurc"}
     assert report.accuracy == report.metrics["accuracy"] == report.metrics["weighted_recall"]
     assert np.array_equal(report.confusion, sk.confusion_matrix(targets, called, labels=range(8)))
     assert report.confusion.dtype == np.int64

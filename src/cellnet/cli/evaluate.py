@@ -14,6 +14,9 @@ from cellnet.errors import ConfigError
 
 
 def evaluate(
+    files: Annotated[
+        list[Path] | None, typer.Argument(metavar="[FILE]...", help="Predictions files to compare, with --compare.")
+    ] = None,
     model: options.Pretrained = "mobilenet_v2",
     dataset: options.Dataset = "pbc",
     root: options.Root = None,
@@ -27,6 +30,9 @@ def evaluate(
     predictions: Annotated[
         Path | None, typer.Option("--predictions", help="Score this CSV instead of running a model.")
     ] = None,
+    comparing: Annotated[
+        bool, typer.Option("--compare", help="Compare the models of two or more predictions files: A.csv B.csv …")
+    ] = False,
     adapt: options.Adapt = False,
     batch_size: options.BatchSize = 32,
     device: options.Device = None,
@@ -40,10 +46,20 @@ def evaluate(
     ] = False,
     json: options.Json = False,
 ) -> None:
-    """Judge a model on a part of a data set, or score a predictions file, with 95 % intervals.
+    """Judge a model on a part of a data set, score a predictions file, or compare several, with 95 % intervals.
 
     Example: `cellnet evaluate --dataset folder --root cells --part all --harmonise --out runs/cells`
+
+    Example: `cellnet evaluate --compare old.csv new.csv`
     """
+    if comparing:
+        _compare(files or [], out, json)
+        return
+    if files:
+        raise ConfigError(
+            f"cellnet evaluate was given {files[0]}; type --predictions {files[0]} to score it, or --compare and at "
+            "least two files."
+        )
     from cellnet.evaluation import Report, plot_stress
     from cellnet.evaluation import evaluate as judge
     from cellnet.evaluation import stress as judge_perturbed
@@ -85,3 +101,20 @@ def evaluate(
         print(report)
         if stressed is not None:
             print(f"\nUnder stress, at strengths 1 to 5:\n{stressed}")
+
+
+def _compare(files: list[Path], out: Path | None, json: bool) -> None:
+    from cellnet.evaluation import compare
+    from cellnet.inference import Predictions
+
+    if len(files) < 2:
+        raise ConfigError(f"--compare was given {len(files)} file(s); give at least two: --compare A.csv B.csv")
+    short = [file.stem for file in files]
+    names = short if len(set(short)) == len(files) else [str(file) for file in files]
+    result = compare(*map(Predictions.read_csv, files), names=names)
+    if out is not None:
+        log.print(f"Comparison: {result.save(out)}")
+    if json:
+        print_json(result.to_dict())
+    else:
+        print(result)

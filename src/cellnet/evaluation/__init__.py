@@ -1,6 +1,7 @@
-"""Judging a model: metrics with 95 % intervals, calibration, and the report that holds them."""
+"""Judging a model: metrics with 95 % intervals, calibration, the report that holds them, and models side by side."""
 
 from cellnet.evaluation.calibrate import calibrate
+from cellnet.evaluation.compare import Difference, ModelComparison, compare
 from cellnet.evaluation.differential import Differential, differential
 from cellnet.evaluation.evaluate import evaluate
 from cellnet.evaluation.intervals import Estimate
@@ -8,11 +9,14 @@ from cellnet.evaluation.report import Report
 from cellnet.evaluation.stress import StressReport, plot_stress, stress
 
 __all__ = [
+    "Difference",
     "Differential",
     "Estimate",
+    "ModelComparison",
     "Report",
     "StressReport",
     "calibrate",
+    "compare",
     "differential",
     "evaluate",
     "plot_stress",

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cellnet.evaluation.intervals import TAILS, Estimate, bootstrap_mean, resampled_means
 from cellnet.models.calibrators import labelled
 
 NUM_BINS = 15
@@ -115,72 +113,3 @@ def expected_calibration_error(probabilities: ArrayLike, targets: ArrayLike, *, 
     filled = [b for b in reliability_bins(probabilities, targets, bins=bins) if b.n]
     n = sum(b.n for b in filled)
     return sum(b.n * abs(b.confidence - b.accuracy) for b in filled) / n if n else float("nan")
-
-
-def typical_outcomes(probabilities: ArrayLike) -> NDArray[np.float64]:
-    """Probabilities of two made-up images, for the priors of `intervals`: called rightly, and wrongly.
-
-    Both are as sure as the images are on average, and know nothing of the other classes. The true class is 0.
-
-    Returns:
-        2×C.
-    """
-    values = np.asarray(probabilities, np.float64)
-    num_classes, confidence = values.shape[1], values.max(1).mean()
-    outcomes = np.full((2, num_classes), (1 - confidence) / max(num_classes - 1, 1))
-    outcomes[0, 0] = outcomes[1, -1] = confidence
-    return outcomes
-
-
-def estimate_loss(
-    loss: Callable[[ArrayLike, ArrayLike], NDArray[np.float64]], probabilities: ArrayLike, targets: ArrayLike
-) -> Estimate:
-    """The mean of `brier_scores` or `negative_log_likelihoods`, with its 95 % interval.
-
-    Args:
-        loss: One of the two.
-        probabilities: N×C, 0 to 1; N is at least 1.
-        targets: N true labels.
-    """
-    prior = loss(typical_outcomes(probabilities), [0, 0])
-    return bootstrap_mean(loss(probabilities, targets), prior)
-
-
-def estimate_calibration_error(
-    probabilities: ArrayLike, targets: ArrayLike, *, draws: int = 1000, seed: int = 0
-) -> Estimate:
-    """The `expected_calibration_error` with an approximate 95 % interval.
-
-    The error is a sum of absolute values, so that chance alone makes it positive and resampling makes it
-    larger still. The upper end is the bootstrap's. The lower end is the upper one reflected at the value (the
-    basic interval of Davison & Hinkley 1997, section 5.2), and 0 if probabilities that are exactly right
-    would often give as large a value (consistency resampling, Bröcker & Smith 2007, Weather and Forecasting
-    22:651). In simulations of 40 to 1,000 images it covers the truth in 93 to 100 % of the cases for accurate
-    models, in 85 to 99 % where many images are uncertain; nearly always it then makes the error too large.
-
-    Args:
-        probabilities: N×C, 0 to 1; N is at least 1.
-        targets: N true labels.
-        draws: Number of draws.
-        seed: Seed of the draws.
-    """
-    values, labels = labelled(probabilities, targets)
-    gaps, prior = _gaps(values, labels), _gaps(typical_outcomes(values), np.zeros(2, np.int64))
-    value = float(np.abs(gaps.mean(0)).sum())
-    errors = np.abs(resampled_means(gaps, prior, draws=draws, seed=seed)).sum(1)
-    low, high = (float(end) for end in np.quantile(errors, TAILS))
-
-    confidence = values.max(1)
-    bins, generator = bin_of(confidence), np.random.default_rng(seed)
-    by_chance = [
-        np.abs(np.bincount(bins, weights=confidence - (generator.random(len(bins)) < confidence))).sum() / len(bins)
-        for _ in range(draws)
-    ]
-    consistent = value <= np.quantile(by_chance, TAILS[1])
-    return Estimate(value, 0.0 if consistent else max(0.0, min(low, 2 * value - high)), max(value, high))
-
-
-def _gaps(probabilities: NDArray[np.float64], targets: NDArray[np.int64]) -> NDArray[np.float64]:
-    """N×bins: confidence less correctness, in the column of the image's bin; the means are ECE's parts."""
-    confidence, right = probabilities.max(1), probabilities.argmax(1) == targets
-    return np.where(bin_of(confidence)[:, None] == np.arange(NUM_BINS), (confidence - right)[:, None], 0.0)

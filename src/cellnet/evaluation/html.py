@@ -69,6 +69,8 @@ def render(report: Report, embedding: Figure | None = None) -> str:
         overview=text.headline(report),
         sentences=_sentences(report),
         axis=plots.axis_start([estimate.low for estimate in shown]),
+        confusion=report.matured()[0].tolist(),
+        classes=report.matured()[1],
         shares=_shares(report),
         lineage=report.lineage_errors(),
         curves=_svg(plots.training_curves(report.history, report.best_epoch)) if report.history else None,
@@ -165,7 +167,7 @@ def _times(count: int) -> str:
 
 def _shares(report: Report) -> list[list[float]]:
     """The confusion matrix as shares of its rows, made visible as in `plots.confusion_matrix`."""
-    return [[round(x, 3) for x in row] for row in plots.shades(report.confusion).tolist()]
+    return [[round(x, 3) for x in row] for row in plots.shades(report.matured()[0]).tolist()]
 
 
 def _row(report: Report, index: int, *, picture: bool = True) -> Row:

@@ -92,6 +92,30 @@ def negative_predictive_value(confusion: ArrayLike) -> Floats:
     return _ratio(total - true - predicted + hits, np.where(true > 0, total - predicted, 0))
 
 
+def predictive_values(sensitivity: ArrayLike, specificity: ArrayLike, prevalence: ArrayLike) -> tuple[Floats, Floats]:
+    """Positive and negative predictive value where a class is as frequent as stated, by Bayes' theorem.
+
+    `precision` and `negative_predictive_value` hold at the share of the class among the images judged; sensitivity
+    and specificity do not depend on it.
+
+    Args:
+        sensitivity: As `recall`, 0 to 1.
+        specificity: As `specificity`, 0 to 1.
+        prevalence: Share of the class among the images to come, 0 to 1.
+
+    Returns:
+        Both, in the common shape of the arguments; NaN where nothing would be called so, or everything.
+
+    Example:
+        >>> [round(float(value), 3) for value in predictive_values(0.9, 0.99, prevalence=0.001)]
+        [0.083, 1.0]
+    """
+    se, sp, p = (np.asarray(each, np.float64) for each in (sensitivity, specificity, prevalence))
+    true_calls, false_calls = se * p, (1 - sp) * (1 - p)
+    true_rests, false_rests = sp * (1 - p), (1 - se) * p
+    return _ratio(true_calls, true_calls + false_calls), _ratio(true_rests, true_rests + false_rests)
+
+
 def f1(confusion: ArrayLike) -> Floats:
     """Harmonic mean of precision and recall of each class."""
     hits, true, predicted, _ = _parts(confusion)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -17,6 +18,7 @@ from cellnet.evaluation.calibration import ReliabilityBin
 from cellnet.evaluation.intervals import Estimate, wilson
 from cellnet.evaluation.selective import RiskPoint
 from cellnet.evaluation.text import shorten
+from cellnet.files import atomic_path
 
 if TYPE_CHECKING:
     from cellnet.evaluation.figures import ClassFigures
@@ -122,6 +124,31 @@ def per_class_intervals(per_class: Mapping[str, ClassFigures]) -> Figure:
     labels = [f"{shorten(name)}  ({per_class[name]['n']:,})" for name in names]
     panels[0].set_yticks(range(len(names)), labels, parse_math=False)
     panels[0].set_ylim(len(names) - 0.5, -0.5)
+    return figure
+
+
+def differences(pairs: Mapping[str, Mapping[str, Estimate]], titles: Mapping[str, str]) -> Figure:
+    """By how much the figures of two models differ, with 95 % intervals, beside no difference.
+
+    Args:
+        pairs: Differences of shares by figure, a row a pair.
+        titles: Figures to show, and what to write above them.
+    """
+    figure = Figure(figsize=(9.5, 1.3 + 0.4 * len(pairs)), layout="constrained")
+    panels = figure.subplots(1, len(titles), sharex=True, sharey=True, gridspec_kw={"wspace": 0.08})
+    for axes, (name, title) in zip(panels, titles.items(), strict=True):
+        axes.axvline(0, color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
+        for row, figures in enumerate(pairs.values()):
+            value, low, high = (100 * end for end in figures[name].to_dict().values())
+            axes.plot([low, high], [row, row], color=RIGHT, linewidth=2, alpha=0.55)
+            axes.plot(value, row, "o", color=RIGHT, markersize=5)
+        clean(axes, "points", "")
+        axes.set_title(title, color=INK, fontsize=10, loc="left")
+        axes.grid(axis="x", color=RULE, linewidth=0.6)
+        axes.tick_params(axis="y", length=0, labelcolor=INK)
+        axes.spines["left"].set_visible(False)
+    panels[0].set_yticks(range(len(pairs)), [shorten(pair, 44) for pair in pairs], parse_math=False)
+    panels[0].set_ylim(len(pairs) - 0.5, -0.5)
     return figure
 
 
@@ -277,6 +304,16 @@ def describe_curves(history: Sequence[Mapping[str, Any]], best_epoch: int | None
             chosen = f", chosen {values[epochs.index(best_epoch)]}" if best_epoch in epochs else ""
             words += f" {curve.label[0].upper()}{curve.label[1:]}: from {values[0]} to {values[-1]}{chosen}."
     return words
+
+
+def save_png(figure: Figure, path: Path) -> None:
+    """Write a figure as a PNG file, whole or not at all.
+
+    Raises:
+        ConfigError: It cannot be written.
+    """
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, dpi=150, facecolor="white")
 
 
 def _epochs(history: Sequence[Mapping[str, Any]]) -> list[int]:

@@ -8,6 +8,7 @@ import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from os import PathLike
 from pathlib import Path
@@ -19,13 +20,12 @@ from numpy.typing import NDArray
 
 from cellnet._version import __version__
 from cellnet.cards import Scoring
-from cellnet.errors import DataError
 from cellnet.evaluation import calibration, html, plots, selective, text
 from cellnet.evaluation.embedding import embedding as embed
-from cellnet.evaluation.figures import INTERVAL_METHOD, ClassFigures, class_figures, overall_figures
+from cellnet.evaluation.figures import ClassFigures, PredictiveValues, Scored, targets_of
 from cellnet.evaluation.intervals import Estimate
 from cellnet.evaluation.metrics import confusion_matrix
-from cellnet.files import atomic_path, write_text
+from cellnet.files import write_text
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -94,7 +94,8 @@ class Report:
         """Score predictions, whoever made them.
 
         Args:
-            predictions: With targets; rows with an error are counted and listed, not scored.
+            predictions: With targets; rows with an error are counted and listed, not scored. Where they have groups
+                of several images, the intervals take the images of a group together.
             title: See `Report`, as for the other arguments.
             dataset: See `Report`.
             part: See `Report`.
@@ -107,24 +108,13 @@ class Report:
         Raises:
             DataError: No targets, or no readable image.
         """
-        rows = np.flatnonzero(predictions.readable)
-        targets = _targets(predictions)[rows]
-        if not len(rows):
-            raise DataError(
-                f"None of the {len(predictions)} images could be read, so there is nothing to score; "
-                "the errors of the predictions say why."
-            )
-        probabilities = predictions.probabilities[rows]
-        called = probabilities.argmax(1)
-        confusion = confusion_matrix(targets, called, len(predictions.schema))
-        accepted = ~predictions.abstain[rows]
-        in_set = None if predictions.in_set is None else predictions.in_set[rows]
+        scored = Scored.of(predictions)
         return cls(
             title=title,
             predictions=predictions,
-            confusion=confusion,
-            metrics=overall_figures(confusion, probabilities, targets, accepted, in_set),
-            per_class=class_figures(confusion, predictions.schema),
+            confusion=scored.confusion,
+            metrics=scored.overall(),
+            per_class=scored.per_class(),
             dataset=dataset,
             part=part,
             notes=tuple(notes),
@@ -160,17 +150,42 @@ class Report:
 
         `cellnet.evaluation.differential` takes the model's mistakes out by them.
         """
-        rows = np.flatnonzero(self.predictions.readable)
-        called = np.where(
-            self.predictions.abstain[rows], len(self.schema), self.predictions.probabilities[rows].argmax(1)
-        )
-        width = len(self.schema) + 1
-        return confusion_matrix(self.targets[rows], called, width)[:-1]
+        called = np.where(self.scored.accepted, self.scored.called, len(self.schema))
+        return confusion_matrix(self.scored.targets, called, len(self.schema) + 1)[:-1]
 
     @property
     def targets(self) -> NDArray[np.int64]:
         """True labels, one a row of ``predictions``."""
-        return _targets(self.predictions)
+        return targets_of(self.predictions)
+
+    @cached_property
+    def scored(self) -> Scored:
+        """The scored images, from which the figures were made."""
+        return Scored.of(self.predictions)
+
+    def predictive_values(self, prevalence: Mapping[str, float]) -> dict[str, PredictiveValues]:
+        """PPV and NPV of classes that are as frequent as stated, see `Scored.predictive_values`.
+
+        Args:
+            prevalence: Share of the class among the images to come, 0 to 1, by the name of the class.
+
+        Raises:
+            UnknownNameError: No such class.
+            ConfigError: A share that is none.
+
+        Example:
+            >>> from cellnet.inference import Predictions
+            >>> from cellnet.labels import LabelSchema
+            >>> schema = LabelSchema.from_names(["lymphocyte", "blast"])
+            >>> files, targets = [f"{i}.jpg" for i in range(200)], [0] * 94 + [1] * 2 + [0] + [1] * 103
+            >>> table = [[0.9, 0.1]] * 96 + [[0.2, 0.8]] * 104
+            >>> report = Report.from_predictions(Predictions(files, schema, table, targets=targets))
+            >>> print(report.per_class["blast"]["precision"])  # where half of the cells are blasts
+            99.04 % [94.75–99.83]
+            >>> print(report.predictive_values({"blast": 0.01})["blast"]["ppv"])  # where one in a hundred is
+            48.49 % [16.83–89.73]
+        """
+        return self.scored.predictive_values(prevalence)
 
     def most_confused(self, k: int = 5) -> list[tuple[str, str, int]]:
         """The ``k`` most frequent mistakes: (true class, predicted class, number of images)."""
@@ -182,19 +197,19 @@ class Report:
 
     def worst(self, k: int = 20) -> list[int]:
         """The ``k`` rows of ``predictions`` that are wrong with most certainty, the worst first."""
-        return [i for i in self._by_certainty() if not self._right(i)][:k]
+        rows = self._by_certainty()
+        return [int(i) for i in rows[~self._right(rows)][:k]]
 
     def least_certain(self, k: int = 20) -> list[int]:
         """The ``k`` rows of ``predictions`` that the model was least certain of, the least certain first."""
-        return self._by_certainty()[::-1][:k]
+        return [int(i) for i in self._by_certainty()[::-1][:k]]
 
     def typical(self) -> list[int]:
         """For each class, the row of ``predictions`` that was called so rightly and with most certainty."""
-        first: dict[int, int] = {}
-        for i in self._by_certainty():
-            if self._right(i):
-                first.setdefault(int(self.targets[i]), i)
-        return [first[label] for label in sorted(first)]
+        rows = self._by_certainty()
+        rows = rows[self._right(rows)]
+        _, first = np.unique(self.targets[rows], return_index=True)
+        return [int(i) for i in rows[first]]
 
     def lineage_errors(self) -> tuple[int, int] | None:
         """Mistakes within a lineage and across lineages; None if the lineage of a class is not known."""
@@ -204,6 +219,15 @@ class Report:
         same = lineages[:, None] == lineages[None, :]
         right = int(np.trace(self.confusion))
         return int(self.confusion[same].sum()) - right, int(self.confusion[~same].sum())
+
+    def matured(self) -> tuple[NDArray[np.int64], list[str]]:
+        """The confusion matrix along the lines of maturation, so that steps which follow each other are neighbours.
+
+        Returns:
+            C×C counts, and the class names in that order; see `LabelSchema.maturation_order`.
+        """
+        order = list(self.schema.maturation_order)
+        return self.confusion[np.ix_(order, order)], [self.schema.names[label] for label in order]
 
     def reliability(self) -> list[calibration.ReliabilityBin]:
         """Confidence against accuracy, see `calibration.reliability_bins`."""
@@ -252,13 +276,14 @@ class Report:
             note=note,
         )
 
-    def _right(self, row: int) -> bool:
-        return bool(self.predictions.probabilities[row].argmax() == self.targets[row])
+    def _right(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+        return np.asarray(self.predictions.probabilities[rows].argmax(1) == self.targets[rows])
 
-    def _by_certainty(self) -> list[int]:
+    def _by_certainty(self) -> NDArray[np.int64]:
+        """Readable rows, the most certain first."""
         rows = np.flatnonzero(self.predictions.readable)
         confidence = self.predictions.probabilities[rows].max(1)
-        return [int(i) for i in rows[np.argsort(-confidence, kind="stable")]]
+        return rows[np.argsort(-confidence, kind="stable")]
 
     def __str__(self) -> str:
         return text.summary(self)
@@ -275,13 +300,14 @@ class Report:
                 "name": self.schema.name,
                 "hash": self.schema.hash,
                 "classes": list(self.schema.names),
+                "maturation_order": list(self.schema.maturation_order),
             },
             "metrics": _plain(self.metrics),
             "per_class": _plain(self.per_class),
             "confusion": self.confusion.tolist(),
             "reliability": _plain(self.reliability()),
             "risk_coverage": _plain(self.risk_coverage()),
-            "intervals": INTERVAL_METHOD,
+            "intervals": self.scored.interval_method,
             "notes": list(self.notes),
             "settings": _plain(self.settings or {}),
             "versions": versions(),
@@ -303,7 +329,7 @@ class Report:
         """
         out = Path(folder)
         figures = {
-            "confusion.png": plots.confusion_matrix(self.confusion, self.schema.names),
+            "confusion.png": plots.confusion_matrix(*self.matured()),
             "per_class.png": plots.per_class_intervals(self.per_class),
             "reliability.png": plots.reliability(self.reliability()),
             "risk_coverage.png": plots.risk_coverage(self.risk_coverage(), self.metrics),
@@ -313,7 +339,7 @@ class Report:
         if (embedding := self.embedding()) is not None:
             figures["embedding.png"] = embedding
         for name, figure in figures.items():
-            _save_png(figure, out / name)
+            plots.save_png(figure, out / name)
         write_text(out / "metrics.json", json.dumps(self.to_dict(), indent=1, allow_nan=False) + "\n")
         self.predictions.to_csv(out / "predictions.csv")
         # Last: whoever sees the page finds everything else in place.
@@ -329,20 +355,6 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:  # a build of torch need not come from a package
             continue
     return found
-
-
-def _targets(predictions: Predictions) -> NDArray[np.int64]:
-    if predictions.targets is None:
-        raise DataError(
-            "These predictions carry no true classes to score them by; add a column 'target', or predict a "
-            "labelled data set."
-        )
-    return predictions.targets
-
-
-def _save_png(figure: Figure, path: Path) -> None:
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=150, facecolor="white")
 
 
 def _existing(figures: Mapping[str, Any]) -> dict[str, dict[str, float]]:

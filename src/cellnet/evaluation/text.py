@@ -18,7 +18,9 @@ _TOTALS = (
     (("macro F1", "macro_f1", ".2%"), ("weighted F1", "weighted_f1", ".2%")),
     (("macro precision", "macro_precision", ".2%"), ("weighted precision", "weighted_precision", ".2%")),
     (("kappa", "kappa", ".3f"), ("MCC", "mcc", ".3f")),
-    (("calibration error", "ece", ".2%"), ("Brier score", "brier", ".3f")),
+    (("ROC area", "macro_roc_auc", ".4f"), ("PR area", "macro_average_precision", ".4f")),
+    (("calibration error", "ece", ".2%"), ("… class by class", "classwise_ece", ".2%")),
+    (("Brier score", "brier", ".3f"), ("top-2 accuracy", "top_2_accuracy", ".2%")),
 )
 
 

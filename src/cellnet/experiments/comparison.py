@@ -13,41 +13,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellnet.evaluation import Estimate
-from cellnet.evaluation.paired import holm, mcnemar
+from cellnet.evaluation.paired import Pair, mcnemar_of_pairs
+from cellnet.evaluation.tables import FIGURES, figure_table
 from cellnet.experiments.effects import Effect, effect
 from cellnet.experiments.spread import MEAN_METHOD, Spread, spread
-from cellnet.experiments.study import FIGURES, StudyRun, write_rows
-from cellnet.experiments.tables import figure_table
+from cellnet.experiments.study import StudyRun
 from cellnet.experiments.trials import Trial
-from cellnet.files import write_text
+from cellnet.files import write_rows, write_text
 
 UNCHANGED = "the recipe as it is"
 
 MOST_PAIRS = 12
 """More of them are not printed, but only written."""
-
-
-@dataclass(frozen=True)
-class Pair:
-    """Two runs on the same test images, and McNemar's exact test of their difference.
-
-    Args:
-        first: Name of a run.
-        second: Name of another.
-        difference: Accuracy of the first less that of the second.
-        only_first: Images that the first alone called rightly.
-        only_second: Images that the second alone called rightly.
-        p: Two-sided p-value.
-        p_holm: The same, corrected by Holm's method for all pairs of the comparison.
-    """
-
-    first: str
-    second: str
-    difference: float
-    only_first: int
-    only_second: int
-    p: float
-    p_holm: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,24 +78,13 @@ class Comparison:
     def pairs(self) -> list[Pair]:
         """Every two recipes at the same seed and on the same test images; where there is one recipe, its seeds."""
         one_recipe = len({trial.recipe for trial in self.trials}) == 1
-        tests = [
-            (a, b, mcnemar(_right(run_a), _right(run_b)))
-            for (a, run_a), (b, run_b) in itertools.combinations(zip(self.trials, self.runs, strict=True), 2)
-            if a.split_seed == b.split_seed and (one_recipe or a.config.seed == b.config.seed)
-        ]
-        corrected = holm([test.p for _, _, test in tests])
-        return [
-            Pair(
-                a.name,
-                b.name,
-                (test.only_first - test.only_second) / test.n,
-                test.only_first,
-                test.only_second,
-                test.p,
-                p_holm,
-            )
-            for (a, b, test), p_holm in zip(tests, corrected, strict=True)
-        ]
+        return mcnemar_of_pairs(
+            [
+                ((a.name, _right(run_a)), (b.name, _right(run_b)))
+                for (a, run_a), (b, run_b) in itertools.combinations(zip(self.trials, self.runs, strict=True), 2)
+                if a.split_seed == b.split_seed and (one_recipe or a.config.seed == b.config.seed)
+            ]
+        )
 
     def __str__(self) -> str:
         lines = [

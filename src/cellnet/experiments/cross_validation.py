@@ -15,10 +15,10 @@ import numpy as np
 from cellnet.datasets import CellDataset
 from cellnet.errors import ConfigError
 from cellnet.evaluation import Estimate, Report
+from cellnet.evaluation.tables import FIGURES, figure_table
 from cellnet.experiments.spread import MEAN_METHOD, corrected_mean
-from cellnet.experiments.study import FIGURES, Announce, MakeModel, StudyFolder, StudyRun, write_rows
-from cellnet.experiments.tables import figure_table
-from cellnet.files import atomic_path, write_text
+from cellnet.experiments.study import Announce, MakeModel, StudyFolder, StudyRun
+from cellnet.files import atomic_path, write_rows, write_text
 from cellnet.inference import Predictions
 from cellnet.training import Callback, TrainConfig
 from cellnet.training.processes import on_main_process
@@ -214,6 +214,7 @@ def join(runs: Sequence[StudyRun]) -> Predictions:
         ood=np.concatenate([table.ood for table in tables]),
         abstain=np.concatenate([table.abstain for table in tables]),
         targets=np.concatenate([table.targets for table in tables if table.targets is not None]),
+        groups=None if tables[0].groups is None else [group for table in tables for group in table.groups or ()],
     )
 
 

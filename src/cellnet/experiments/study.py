@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,8 +14,9 @@ import torch
 from cellnet.datasets import CellDataset
 from cellnet.errors import ConfigError
 from cellnet.evaluation import Estimate
+from cellnet.evaluation.tables import FIGURES
 from cellnet.experiments.run import train_and_report
-from cellnet.files import atomic_path, write_text
+from cellnet.files import write_text
 from cellnet.inference import Predictions
 from cellnet.labels import LabelSchema
 from cellnet.models import CellClassifier
@@ -29,9 +29,6 @@ MakeModel = Callable[[], CellClassifier]
 
 Announce = Callable[[str], None]
 """Takes a line for the user."""
-
-FIGURES = ("accuracy", "macro_f1", "balanced_accuracy")
-"""The figures that a study compares."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -232,13 +229,3 @@ def check_same(
     if changes:
         words = "; ".join(f"{name} was {old!r}, is {new!r}" for name, (old, new) in changes.items())
         raise ConfigError(f"{folder} cannot be continued: {words}. Use the same values, or another folder.")
-
-
-def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
-    """Write rows as CSV; a column that a row lacks stays empty."""
-    columns = list(dict.fromkeys(key for row in rows for key in row))
-    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, columns, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-    return path

@@ -18,7 +18,14 @@ from numpy.typing import ArrayLike, NDArray
 from cellnet.datasets.wbcatt import describe_attributes
 from cellnet.errors import ConfigError, DataError, LabelError
 from cellnet.files import atomic_path, write_text
-from cellnet.inference.table import AFTER_CLASSES, BEFORE_CLASSES, RESERVED, SET_SEPARATOR, read_table
+from cellnet.inference.table import (
+    AFTER_CLASSES,
+    BEFORE_CLASSES,
+    RESERVED,
+    SET_SEPARATOR,
+    first_improper,
+    read_table,
+)
 from cellnet.labels import LabelSchema
 
 if TYPE_CHECKING:
@@ -39,6 +46,7 @@ class Prediction:
         abstain: True where the model should not be trusted with this image.
         error: Why the image could not be read, else None.
         target: Label where it is known, else None.
+        group: Donor, slide or photograph where it is known, else None.
         set: Names of the classes that cannot be excluded, empty for an unreadable image; None where the model has no
             prediction sets.
         attributes: Attribute of the cell -> its most probable word and that probability; empty where the model knows
@@ -53,6 +61,7 @@ class Prediction:
     abstain: bool
     error: str | None = None
     target: int | None = None
+    group: str | None = None
     set: tuple[str, ...] | None = None
     attributes: Mapping[str, tuple[str, float]] = field(default_factory=dict, repr=False)
     explainer: Callable[..., Explanation] | None = field(default=None, repr=False)
@@ -118,6 +127,8 @@ class Predictions(Sequence[Prediction]):
         abstain: N flags, True where the model should not be trusted; default: the unreadable rows.
         features: N×D features of the backbone; default: None.
         targets: N labels where they are known; default: None.
+        groups: N values, equal for images of one donor, slide or photograph, and None where that is not known; they are
+            kept as text. Default: None.
         logits: N×C; default: the logarithm of ``probabilities``, which gives the same probabilities again.
         in_set: N×C flags, True where the class cannot be excluded, see `PredictionSets`; default: None.
         attributes: N times the words for a cell, see `Prediction`; default: none.
@@ -125,7 +136,7 @@ class Predictions(Sequence[Prediction]):
 
     Raises:
         DataError: The arguments differ in length, ``probabilities`` has not one column a class, or a row has
-            NaN probabilities and no error, or the reverse.
+            numbers that are no probabilities with sum 1, or NaN and no error, or the reverse.
 
     Example:
         >>> schema = LabelSchema.from_names(["lymphocyte", "monocyte"])
@@ -144,6 +155,7 @@ class Predictions(Sequence[Prediction]):
         abstain: ArrayLike | None = None,
         features: ArrayLike | None = None,
         targets: ArrayLike | None = None,
+        groups: Sequence[object] | None = None,
         logits: ArrayLike | None = None,
         in_set: ArrayLike | None = None,
         attributes: Sequence[Mapping[str, tuple[str, float]]] | None = None,
@@ -158,6 +170,9 @@ class Predictions(Sequence[Prediction]):
         self.abstain: NDArray[np.bool_] = np.asarray(~self.readable if abstain is None else abstain, np.bool_)
         self.features: NDArray[np.float32] | None = None if features is None else np.asarray(features, np.float32)
         self.targets: NDArray[np.int64] | None = None if targets is None else np.asarray(targets, np.int64)
+        self.groups: list[str | None] | None = (
+            None if groups is None else [None if group is None else str(group) for group in groups]
+        )
         tiny = np.finfo(np.float32).tiny
         self.logits: NDArray[np.float32] = np.asarray(
             np.log(np.maximum(self.probabilities, tiny)) if logits is None else logits, np.float32
@@ -178,7 +193,7 @@ class Predictions(Sequence[Prediction]):
                     f"{name} has the shape {table.shape}, but there are {n} files and {c} classes; give an array of "
                     f"shape ({n}, {c})."
                 )
-        for name in ("errors", "ood", "abstain", "features", "targets", "attributes"):
+        for name in ("errors", "ood", "abstain", "features", "targets", "groups", "attributes"):
             column = getattr(self, name)
             if column is not None and len(column) != n:
                 raise DataError(f"{name} has {len(column)} entries for {n} files; give one a file.")
@@ -186,6 +201,9 @@ class Predictions(Sequence[Prediction]):
         if len(mixed):
             what = "no error and" if self.readable[mixed[0]] else "an error, but not"
             raise DataError(f"Row {mixed[0]} has {what} NaN probabilities; an unreadable input has both.")
+        known = np.flatnonzero(self.readable)
+        if (improper := first_improper(self.probabilities[known], self.schema.names)) is not None:
+            raise DataError(f"Row {known[improper[0]]}: {improper[1]}")
 
     @property
     def readable(self) -> NDArray[np.bool_]:
@@ -217,6 +235,7 @@ class Predictions(Sequence[Prediction]):
             abstain=bool(self.abstain[i]),
             error=self.errors[i],
             target=None if self.targets is None else int(self.targets[i]),
+            group=None if self.groups is None else self.groups[i],
             set=None if self.in_set is None else tuple(self.schema.names[c] for c in np.flatnonzero(self.in_set[i])),
             attributes={} if self.attributes is None else self.attributes[i],
             explainer=None if self._explainer is None else partial(self._explainer, i),
@@ -235,7 +254,7 @@ class Predictions(Sequence[Prediction]):
     def to_csv(self, path: str | os.PathLike[str]) -> Path:
         """Write one row an input; numbers have nine digits, so that float32 comes back to the last bit.
 
-        Columns: ``file``, ``target`` (where known), ``label``, ``probability``, ``second``, ``margin``,
+        Columns: ``file``, ``target`` and ``group`` (where known), ``label``, ``probability``, ``second``, ``margin``,
         ``abstain``, ``ood``, ``set`` (classes that cannot be excluded, with ``|`` between them; where the model has
         prediction sets), one column a class, ``error``.
 
@@ -295,7 +314,8 @@ class Predictions(Sequence[Prediction]):
                 f"The class {parted[0]!r} has a {SET_SEPARATOR!r} in its name, which parts the classes of a set; "
                 "rename the class."
             )
-        absent = {name for name, column in (("target", self.targets), ("set", self.in_set)) if column is None}
+        columns = {"target": self.targets, "group": self.groups, "set": self.in_set}
+        absent = {name for name, column in columns.items() if column is None}
         before = [name for name in BEFORE_CLASSES if name not in absent]
         return [*before, *self.schema.names, *AFTER_CLASSES]
 
@@ -304,13 +324,13 @@ class Predictions(Sequence[Prediction]):
         for row in self:
             values: dict[str, Any] = dict(zip(self.schema.names, row.probabilities.tolist(), strict=True))
             values["target"] = None if row.target is None else self.schema.names[row.target]
-            for name in ("file", "label", "probability", "second", "margin", "abstain", "ood", "set", "error"):
+            for name in ("file", "group", "label", "probability", "second", "margin", "abstain", "ood", "set", "error"):
                 values[name] = getattr(row, name)
             yield {name: values[name] for name in columns}
 
     @classmethod
     def read_csv(cls, path: str | os.PathLike[str], schema: LabelSchema | None = None) -> Predictions:
-        """Read a predictions file, whoever wrote it: ``file``, perhaps ``target``, one column a class.
+        """Read a predictions file, whoever wrote it: ``file``, perhaps ``target`` and ``group``, one column a class.
 
         Args:
             path: A file that `to_csv` wrote, or a bare table of names and probabilities. Class columns may

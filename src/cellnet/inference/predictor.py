@@ -49,7 +49,7 @@ def predict(
         model: The model; its ``preprocess`` is applied to every image.
         inputs: A folder (searched with its subfolders), one image, or any iterable of images: paths, encoded
             bytes, PIL images, arrays (H×W, H×W×3 or 3×H×W), uint8 tensors (3×H×W or B×3×H×W). Or a
-            `CellDataset`, whose targets are kept and whose own transform is not applied.
+            `CellDataset`, whose targets and groups are kept and whose own transform is not applied.
         batch_size: Images at a time.
         device: Where to compute, e.g. ``"cuda"``; default: where the model is.
         progress: Show a progress bar on standard error.
@@ -112,6 +112,7 @@ def predict(
         features=_spread([o.features for o in outputs if o.features is not None], known, 0) if features else None,
         attributes=None if model.attributes is None else _rows(words, known),
         targets=labels if len(labels) == len(files) else None,
+        groups=inputs.groups.tolist() if isinstance(inputs, CellDataset) and inputs.groups is not None else None,
         logits=logits,
         # Of a stream the images are gone: to keep them would fill the memory.
         explainer=None if isinstance(inputs, Iterator) else partial(_explain_row, model, inputs),

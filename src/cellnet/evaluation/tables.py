@@ -1,12 +1,15 @@
-"""Results of many runs as tables of text, for a terminal of 100 columns."""
+"""Figures of several models or runs as tables of text, for a terminal of 100 columns."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from cellnet.evaluation import Estimate
+from cellnet.evaluation.intervals import Estimate
 
 TITLES = {"accuracy": "accuracy", "macro_f1": "macro F1", "balanced_accuracy": "balanced accuracy"}
+
+FIGURES = tuple(TITLES)
+"""The figures by which models and runs are compared; the first is the accuracy."""
 
 Line = tuple[str, str, Mapping[str, Estimate]]
 """Name, number of images, figures."""
