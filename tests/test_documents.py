@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 import runpy
-import tomllib
 from pathlib import Path
 
 import pytest
 
 import cellnet
+from cellnet.experiments import load_run_file
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -49,6 +49,19 @@ def test_versions_agree() -> None:
     assert f"version: {cellnet.__version__}" in citation
 
 
-def test_every_training_option_of_the_shipped_config_is_known() -> None:
-    for path in (ROOT / "src" / "cellnet" / "weights").rglob("train.toml"):
-        cellnet.TrainConfig.from_dict(tomllib.loads(path.read_text(encoding="utf-8")))
+def test_shipped_weights_say_how_to_make_them_again() -> None:
+    from typer.main import get_command
+
+    from cellnet.cli.app import app
+
+    commands = get_command(app).commands  # type: ignore[attr-defined]
+    known = {name.replace("_", "-") for name in (str(p.name) for p in commands["train"].params)}
+    folders = [path for path in (ROOT / "src" / "cellnet" / "weights").iterdir() if path.is_dir()]
+    assert folders
+    for folder in folders:
+        protocol, options = load_run_file(folder / "train.toml")
+        assert set(options) <= known
+        assert (folder / "history.csv").is_file()
+        model = cellnet.load_pretrained(folder)
+        assert options["model"] == folder.name or ":" in options["model"]
+        assert protocol.for_model(options["model"])[1]["image_size"] == model.preprocess.image_size

@@ -23,7 +23,9 @@ import cellnet
 from cellnet.cards import Scoring
 from cellnet.cli.inputs import open_dataset
 from cellnet.datasets import read_split
+from cellnet.evaluation import calibrate
 from cellnet.hub import load, record, save
+from cellnet.inference import fit_familiarity
 
 SHIPPED = Path(cellnet.__file__).parent / "weights"
 
@@ -42,13 +44,19 @@ def main() -> None:
 
     folder = given.into / given.name
     model = load(given.run / "model")
-    _, _, test = read_split(open_dataset("pbc", given.root, "samples"), given.run / "split.csv")
+    train, val, test = read_split(open_dataset("pbc", given.root, "samples"), given.run / "split.csv")
     if model.weights_card is None:
         raise SystemExit(f"{given.run}/model has no card; train it with `cellnet train`.")
     version, earlier = released(folder)
     own = tuple(replace(scoring, version=version) for scoring in model.weights_card.scorings)
     card = replace(model.weights_card, name=given.name, version=version, scorings=(*earlier, *own), speed=speed(model))
     save(model, folder, card=card, storage=given.storage, overwrite=True)
+    if given.storage == "int8":  # the rounded network's features and probabilities are others
+        model = load(folder)
+        fit_familiarity(model, train)
+        calibrate(model, val)
+        save(model, folder, card=card, storage=given.storage, overwrite=True)
+        model = load(given.run / "model")
     for name, source in (("history.csv", given.run / "history.csv"), ("train.toml", given.config)):
         shutil.copyfile(source, folder / name)
 
