@@ -2,7 +2,7 @@
 
 The rows of one or more predictions files are pooled, and divided anew into three equal parts, again and again: one fits
 the calibration, one the sets and the threshold, and one judges them. In the rows where calibration and guarantee are
-fitted on the ``same`` images, both take the second part: what `cellnet.evaluation.calibrate` does not do, and why.
+fitted on the same images, both take the second part: what `cellnet.evaluation.calibrate` does not do, and why.
 
     cellnet evaluate --dataset pbc --root data --exclude samples --part val --out runs/val
     cellnet evaluate --dataset pbc --root data --exclude samples --part test --out runs/test
@@ -26,6 +26,8 @@ from cellnet.models import CALIBRATORS
 
 RESULTS = Path(__file__).parents[1] / "results" / "conformal.csv"
 PARTS = 3
+COVERAGES = (0.9, 0.95, 0.99)
+RISKS = (0.005, 0.01, 0.02)
 CONTRAST = (0.95, 0.01)
 """The coverage and the risk for which all methods of calibration are set side by side."""
 
@@ -80,8 +82,6 @@ def main() -> None:
     words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     words.add_argument("files", type=Path, nargs="+", help="predictions files with targets, e.g. of val and test")
     words.add_argument("--splits", type=int, default=20)
-    words.add_argument("--coverage", type=float, nargs="+", default=[0.9, 0.95, 0.99])
-    words.add_argument("--risk", type=float, nargs="+", default=[0.005, 0.01, 0.02])
     given = words.parse_args()
     everything = pool(given.files)
     splits = [divide(everything, seed) for seed in range(given.splits)]
@@ -98,11 +98,11 @@ def main() -> None:
             tables = calibrated(method, apart)
             plain = method == "temperature" and apart
             for name, by_class in (("split sets", False), ("Mondrian sets", True)):
-                for coverage in given.coverage:
+                for coverage in COVERAGES:
                     if plain or (coverage == CONTRAST[0] and not by_class):
                         found = [judge_sets(*parts[1:], coverage, by_class) for parts in tables]
                         rows.append(row(name, method, apart, coverage, found, lambda value, c: value < c))
-            for risk in given.risk:
+            for risk in RISKS:
                 if plain or risk == CONTRAST[1]:
                     found = [judge_risk(*parts, risk) for parts in tables]
                     rows.append(row("risk of the accepted", method, apart, risk, found, lambda value, r: value > r))
