@@ -120,6 +120,7 @@ class Scoring(Card):
         images: Number of images scored.
         metrics: Figures: name -> {"value", "low", "high"}.
         per_class: Figures of each class, by its name, each with the number ``n`` of its images.
+        called: C×(C+1) counts: true class by called class, and those abstained from in the last column.
         version: Version of the weights that were judged.
         date: Day of the judgement, as 2026-01-31.
         note: How it was done, where that is not plain, e.g. with normalisation measured on these images.
@@ -130,9 +131,13 @@ class Scoring(Card):
     images: int = 0
     metrics: dict[str, dict[str, float]] = field(default_factory=dict)
     per_class: dict[str, dict[str, Any]] = field(default_factory=dict)
+    called: tuple[tuple[int, ...], ...] = ()
     version: str = "1"
     date: str = ""
     note: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "called", tuple(map(tuple, self.called)))
 
 
 @dataclass(frozen=True)
@@ -173,6 +178,11 @@ class WeightsCard(Card):
     training_set: dict[str, str] = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)
     speed: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def headline(self) -> Scoring | None:
+        """The scoring that ``metrics`` come from; None where it was not kept."""
+        return next((scoring for scoring in reversed(self.scorings) if scoring.metrics == self.metrics), None)
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Self:

@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 from cellnet.cli import app as cli
 from cellnet.datasets import load_dataset, samples
 from cellnet.errors import ConfigError
+from cellnet.hub import load_pretrained
 from cellnet.models import create_model
 from cellnet.training import Interrupted
 
@@ -156,6 +157,41 @@ def test_adapt_first_then_predict_or_evaluate(
     assert json.loads(text)["n"] == 40
 
 
+def test_evaluate_under_stress(folder: Path, trained: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+    words = (
+        "--model",
+        trained[0] / "model",
+        "--dataset",
+        "folder",
+        "--root",
+        folder,
+        "--split",
+        "60/20/20",
+        "--stress",
+    )
+    code, text, log = run("evaluate", *words, "--out", tmp_path / "r", "--json")
+    assert code == 0, log
+    result = json.loads(text)
+    assert result["stress"]["images"] == result["n"]
+    assert result["stress"]["clean"] == result["metrics"]["accuracy"]
+    assert (tmp_path / "r" / "stress.csv").is_file()
+    assert (tmp_path / "r" / "stress.png").is_file()
+
+
+def test_a_differential_of_a_folder(folder: Path, trained: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+    model = load_pretrained(trained[0] / "model")
+    model.thresholds = {}  # so young a model would leave all of them to a person
+    words = ("--model", model.save(tmp_path / "bold"), "--out", tmp_path / "d", "--json")
+    code, text, log = run("differential", folder, *words)
+    assert code == 0, log
+    result = json.loads(text)
+    counted = sum(row["count"] for row in result["classes"].values())
+    assert counted + result["abstained"] + result["unreadable"] == 40
+    for name in ("differential.csv", "differential.html", "predictions.csv"):
+        assert (tmp_path / "d" / name).is_file()
+    assert any(row["corrected"] for row in result["classes"].values())  # the training's own report says its mistakes
+
+
 def test_predict_keeps_going_after_an_unreadable_image(
     folder: Path, trained: tuple[Path, dict[str, Any]], tmp_path: Path
 ) -> None:
@@ -259,6 +295,7 @@ def test_help_shows_an_example_of_every_command() -> None:
         (["evaluate", "--dataset", "pbc"], "--root FOLDER"),
         (["evaluate", "--dataset", "synthetic", "--part", "tests"], "Did you mean 'test'"),
         (["evaluate", "--predictions", "none.csv"], "none.csv"),
+        (["evaluate", "--predictions", "none.csv", "--stress"], "--stress perturbs images"),
         (["evaluate", "--dataset", "synthetic", "--record"], "--record writes into a checkpoint folder"),
         (["predict", "no_such_folder_or_file"], "no_such_folder_or_file"),
         (["info", "mobilenet"], "Did you mean 'mobilenet_v2'"),

@@ -31,6 +31,10 @@ def evaluate(
     batch_size: options.BatchSize = 32,
     device: options.Device = None,
     out: Annotated[Path | None, typer.Option("--out", help="Folder for the report.")] = None,
+    stress: Annotated[
+        bool,
+        typer.Option("--stress", help="Perturb 400 of the images in eight ways as well, and judge the model on these."),
+    ] = False,
     record: Annotated[
         bool, typer.Option("--record", help="Write the figures into the card of --model, a folder of yours.")
     ] = False,
@@ -40,12 +44,16 @@ def evaluate(
 
     Example: `cellnet evaluate --dataset folder --root cells --part all --harmonise --out runs/cells`
     """
-    from cellnet.evaluation import Report
+    from cellnet.evaluation import Report, plot_stress
     from cellnet.evaluation import evaluate as judge
+    from cellnet.evaluation import stress as judge_perturbed
+    from cellnet.files import atomic_path
     from cellnet.hub import load_pretrained
     from cellnet.hub import record as record_report
     from cellnet.inference import Predictions
 
+    if stress and predictions is not None:
+        raise ConfigError("--stress perturbs images; leave it out with --predictions.")
     if record and (predictions is not None or not Path(model).is_dir()):
         raise ConfigError("--record writes into a checkpoint folder; give one as --model, without --predictions.")
     if predictions is not None:
@@ -59,12 +67,21 @@ def evaluate(
         if adapt:
             net = net.adapt(chosen, device=device)
         report = judge(net, chosen, batch_size=batch_size, device=device, progress=not json)
+    stressed = None
+    if stress and predictions is None:
+        stressed = judge_perturbed(net, chosen, batch_size=batch_size, device=device)
+        if out is not None:
+            stressed.to_csv(out / "stress.csv")
+            with atomic_path(out / "stress.png") as temporary:
+                plot_stress(stressed).savefig(temporary, dpi=150, facecolor="white")
     if record:
         record_report(model, report, note="adapted to these images" if adapt else "")
     if out is not None:
         report.save(out)
         log.print(f"Report: {out / 'report.html'}")
     if json:
-        print_json(report.to_dict())
+        print_json(report.to_dict() | ({"stress": stressed.to_dict()} if stressed is not None else {}))
     else:
         print(report)
+        if stressed is not None:
+            print(f"\nUnder stress, at strengths 1 to 5:\n{stressed}")

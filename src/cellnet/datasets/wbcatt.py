@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +42,46 @@ ATTRIBUTES = {
 
 TABLES = {part: f"pbc_attr_v1_{part}.csv" for part in PARTS}
 """The table of each part."""
+
+
+_NUCLEI = {
+    "unsegmented-round": "round",
+    "unsegmented-indented": "indented",
+    "unsegmented-band": "band-shaped",
+    "segmented-bilobed": "bilobed",
+    "segmented-multilobed": "multilobed",
+}
+
+
+def describe_attributes(words: Mapping[str, str]) -> str:
+    """The attributes of a cell as a haematologist would say them.
+
+    Args:
+        words: Attribute -> word, of `ATTRIBUTES`; some may be missing.
+
+    Example:
+        >>> words = {"nucleus_shape": "segmented-bilobed", "granule_type": "coarse", "granule_colour": "red"}
+        >>> describe_attributes(words)
+        'bilobed nucleus, coarse red granules'
+    """
+    get = words.get
+    parts = []
+    if size := get("cell_size"):
+        parts.append(f"{size} cell")
+    if nucleus := get("nucleus_shape"):
+        parts.append(f"{_NUCLEI.get(nucleus, nucleus)} nucleus")
+    if chromatin := get("chromatin_density"):
+        parts.append({"densely": "dense chromatin", "loosely": "loose chromatin"}.get(chromatin, chromatin))
+    if colour := get("cytoplasm_colour"):
+        parts.append(f"{colour} cytoplasm")
+    if get("cytoplasm_vacuole") == "yes":
+        parts.append("vacuoles")
+    granules = [word for word in (get("granule_type"), get("granule_colour")) if word and word != "nil"]
+    if get("granularity") == "no":
+        parts.append("no granules")
+    elif granules:
+        parts.append(f"{' '.join(granules)} granules")
+    return ", ".join(parts)
 
 
 class WBCAtt(PublicDataset):

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from cellnet.errors import ConfigError, DataError, LabelError
 from cellnet.inference import PredictionSets, RiskControl, energy_score, fit_thresholds, likely_start
+from cellnet.inference.ood import familiar_up_to
 from cellnet.inference.predictor import predict
 from cellnet.models import CALIBRATORS
 from cellnet.registry import check_name
@@ -34,11 +35,11 @@ def calibrate(
 ) -> None:
     """Fit calibration and abstention on labelled images, and store them on the model in place of what it had.
 
-    Without more, the model abstains where its probability or its energy is outside what these images showed
-    (`fit_thresholds`). ``risk`` and ``coverage`` ask for guarantees. The images that prove one may not have chosen the
-    probabilities, so that one half of them then fits the calibration, and the other half everything else; identical
-    images and images of one group stay together. A guarantee holds to the letter if the images did not choose the
-    epoch either.
+    Without more, the model abstains where its probability, or its distance or energy, is outside what these images
+    showed (`fit_thresholds`). ``risk`` and ``coverage`` ask for guarantees. The images that prove one may not have
+    chosen the probabilities, so that one half of them then fits the calibration, and the other half everything else;
+    identical images and images of one group stay together. A guarantee holds to the letter if the images did not
+    choose the epoch either.
 
     Args:
         model: ``model.calibrator``, ``thresholds``, ``risk_control`` and ``sets`` change; nothing does on an error.
@@ -83,12 +84,13 @@ def calibrate(
         first, second = _halves(dataset, known)
     calibrator = kind.fit(predictions.logits[first], dataset.targets[first]) if kind else model.calibrator
     logits, targets = predictions.logits[second], dataset.targets[second]
-    thresholds = fit_thresholds(logits, targets, calibrator)
+    strangeness = predictions.ood[second] if model.familiarity else energy_score(logits, calibrator.temperature)
+    thresholds = fit_thresholds(logits, targets, calibrator, strangeness if model.familiarity else None)
     probabilities = calibrator.apply(logits)
     control, sets = None, None
     if risk is not None:
-        # What abstains by its energy is not accepted, whatever its probability.
-        familiar = energy_score(logits, calibrator.temperature) <= np.float32(thresholds["energy"])
+        # What is too strange is not accepted, whatever its probability.
+        familiar = strangeness <= familiar_up_to(thresholds)
         others = calibrator.apply(predictions.logits[first]), dataset.targets[first]
         start = likely_start(*others, risk) if kind else 0.5
         control = RiskControl.fit(probabilities[familiar], targets[familiar], risk, start=start)

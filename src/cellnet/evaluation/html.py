@@ -62,17 +62,9 @@ def render(report: Report, embedding: Figure | None = None) -> str:
         report: What to show. Its ``images`` are asked for the pictures.
         embedding: What `Report.embedding` gave, if it is to be shown.
     """
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"percent": percent, "certainty": certainty, "shorten": text.shorten}
-    environment.globals["spread"] = _spread
     shown = [e for f in report.per_class.values() for e in (f["recall"], f["precision"])]
-    page = environment.get_template("report.html.j2").render(
+    return render_page(
+        "report.html.j2",
         report=report,
         overview=text.headline(report),
         sentences=_sentences(report),
@@ -94,6 +86,20 @@ def render(report: Report, embedding: Figure | None = None) -> str:
         level=intervals.LEVEL,
         details=report.to_dict(),
     )
+
+
+def render_page(template: str, **values: Any) -> str:
+    """A page from one of the templates beside this file; all values are escaped."""
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"percent": percent, "certainty": certainty, "shorten": text.shorten}
+    environment.globals["spread"] = _spread
+    page = environment.get_template(template).render(**values)
     # On Linux a file name may hold bytes that are not text; a page cannot.
     return page.encode("utf-8", "replace").decode("utf-8")
 

@@ -28,7 +28,8 @@ _RIGHT_SHADES = LinearSegmentedColormap.from_list("right", ["#ffffff", RIGHT])
 _WRONG_SHADES = LinearSegmentedColormap.from_list("wrong", ["#ffffff", WRONG])
 
 
-def _clean(axes: Axes, x_label: str, y_label: str) -> None:
+def clean(axes: Axes, x_label: str, y_label: str) -> None:
+    """The look of all plots: quiet axes, named."""
     axes.set_xlabel(x_label, color=MUTED)
     axes.set_ylabel(y_label, color=MUTED)
     axes.spines[["top", "right"]].set_visible(False)
@@ -85,7 +86,7 @@ def confusion_matrix(confusion: ArrayLike, names: Sequence[str]) -> Figure:
     axes.set_xticks(np.arange(len(names) - 1) + 0.5, minor=True)
     axes.set_yticks(np.arange(len(names) - 1) + 0.5, minor=True)
     axes.grid(which="minor", color=RULE, linewidth=0.6)
-    _clean(axes, "predicted class", "true class")
+    clean(axes, "predicted class", "true class")
     axes.tick_params(which="both", length=0, labelcolor=INK)
     axes.spines[["left", "bottom"]].set_visible(False)
     return figure
@@ -110,7 +111,7 @@ def per_class_intervals(per_class: Mapping[str, ClassFigures]) -> Figure:
         for row, estimate in enumerate(column):
             axes.plot([estimate.low, estimate.high], [row, row], color=RIGHT, linewidth=2, alpha=0.55)
             axes.plot(estimate.value, row, "o", color=RIGHT, markersize=5)
-        _clean(axes, "", "")
+        clean(axes, "", "")
         axes.set_title(title, color=INK, fontsize=10, loc="left")
         axes.set_xlim(start, 1.0 + (1 - start) * 0.02)
         ticks = np.linspace(start, 1, 3)
@@ -143,8 +144,8 @@ def reliability(bins: Sequence[ReliabilityBin]) -> Figure:
     lower.set_yscale("log")
     lower.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     lower.set_ylim(bottom=0.7)
-    _clean(upper, "", "share that was right")
-    _clean(lower, "probability of the predicted class", "images")
+    clean(upper, "", "share that was right")
+    clean(lower, "probability of the predicted class", "images")
     upper.set_xlim(0, 1.01)
     upper.set_ylim(0, 1.03)
     for axis in (upper.xaxis, upper.yaxis, lower.xaxis):
@@ -178,7 +179,7 @@ def risk_coverage(points: Sequence[RiskPoint], metrics: Mapping[str, Estimate]) 
         axes.plot([kept.low, kept.high], [1 - right.value] * 2, color=WRONG, linewidth=2)
         axes.plot([kept.value] * 2, [1 - right.high, 1 - right.low], color=WRONG, linewidth=2)
         top = max(top, 1 - right.low)
-    _clean(axes, "share of the images accepted", "of those, share that was wrong")
+    clean(axes, "share of the images accepted", "of those, share that was wrong")
     axes.set_xlim(0, 1.01)
     # With few images accepted, intervals are wide: they must not press the rest of the curve flat.
     axes.set_ylim(0, min(1.0, 1.15 * top))
@@ -242,7 +243,7 @@ def training_curves(history: Sequence[Mapping[str, Any]], best_epoch: int | None
         if drawn and best_epoch in epochs:
             axes.axvline(best_epoch, color=MUTED, linewidth=1, zorder=0)
             axes.set_title(f"marked: epoch {best_epoch}, the chosen one", color=MUTED, fontsize=9, loc="right")
-        _clean(axes, "epoch", "loss" if curves is LOSSES else "")
+        clean(axes, "epoch", "loss" if curves is LOSSES else "")
         axes.set_xlim(epochs[0] - 0.5, epochs[-1] + 0.5)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axes.grid(axis="y", color=RULE, linewidth=0.6)

@@ -155,6 +155,19 @@ class Report:
         return [int(i) for i in np.flatnonzero(~self.predictions.readable)]
 
     @property
+    def called(self) -> NDArray[np.int64]:
+        """C×(C+1) counts of the images scored: true class by called class, and those abstained from in the last column.
+
+        `cellnet.evaluation.differential` takes the model's mistakes out by them.
+        """
+        rows = np.flatnonzero(self.predictions.readable)
+        called = np.where(
+            self.predictions.abstain[rows], len(self.schema), self.predictions.probabilities[rows].argmax(1)
+        )
+        width = len(self.schema) + 1
+        return confusion_matrix(self.targets[rows], called, width)[:-1]
+
+    @property
     def targets(self) -> NDArray[np.int64]:
         """True labels, one a row of ``predictions``."""
         return _targets(self.predictions)
@@ -233,6 +246,7 @@ class Report:
                 for name, figures in self.per_class.items()
                 if figures["n"]
             },
+            called=self.called.tolist(),
             version=version,
             date=datetime.now(UTC).date().isoformat(),
             note=note,

@@ -16,6 +16,7 @@ from cellnet.datasets import CellDataset, split_hash, write_split
 from cellnet.errors import DataError
 from cellnet.evaluation import Report, evaluate
 from cellnet.images import Preprocess, nucleus_share
+from cellnet.inference import fit_familiarity
 from cellnet.models import CellClassifier
 from cellnet.training import Callback, Fit, TrainConfig, Trainer
 from cellnet.training.processes import on_main_process
@@ -96,6 +97,7 @@ def train_and_report(
     )
     fit = trainer.fit(train, val, resume=resume)
     fit.model.nucleus_share = cell_scale(train, fit.model.preprocess)
+    fit_familiarity(fit.model, train, device=device)
     report = evaluate(
         fit.model, test, calibrate_on=val, history=fit.history, best_epoch=fit.best_epoch, features=features
     )

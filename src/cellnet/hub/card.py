@@ -123,7 +123,7 @@ def _metrics(card: WeightsCard) -> str:
 
 
 def _per_class(card: WeightsCard) -> str:
-    judged = next((scoring for scoring in reversed(card.scorings) if scoring.metrics == card.metrics), None)
+    judged = card.headline
     if judged is None:
         return "Figures of single classes were not kept."
     rows = (

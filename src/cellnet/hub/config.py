@@ -23,7 +23,7 @@ FORMAT = 1
 """Raised when an older cellnet could no longer read the folder; new keys alone do not raise it."""
 
 NAME = "config.json"
-THRESHOLDS = ("probability", "energy")
+THRESHOLDS = ("probability", "distance", "energy")
 
 _MAX_BYTES = 1_000_000
 

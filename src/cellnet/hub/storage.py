@@ -15,6 +15,9 @@ STORAGES = ("float32", "float16", "int8")
 SCALE = "::scale"
 """Ends the name of the tensor that holds the scales of an int8 tensor; no module name contains a colon."""
 
+EXACT = "probes."
+"""Begins the names of tensors that are measured by distances, which a byte is too coarse for: they have two."""
+
 _INT8_MAX = 127
 
 
@@ -42,7 +45,7 @@ def pack(state: Mapping[str, Tensor], storage: str) -> dict[str, Tensor]:
             packed[name] = tensor
         elif tensor.ndim < 2 or storage == "float32" or tensor.numel() == 0:
             packed[name] = tensor.float()
-        elif storage == "float16":
+        elif storage == "float16" or name.startswith(EXACT):
             half = tensor.half()
             # Beyond 65504 there is no half-precision number.
             packed[name] = half if torch.isfinite(half).all() else tensor.float()

@@ -119,6 +119,8 @@ def adapt(
     share = len(images) / (len(images) + prior)
     for buffer, before in zip(statistics, old, strict=True):
         buffer.copy_(torch.lerp(before, buffer, share))
+    adapted.probes.clear()  # they were fitted on other features
+    adapted.thresholds.pop("distance", None)
     adapted.weights_card, adapted.golden, adapted.source = None, None, ""
     adapted.sets, adapted.risk_control = None, None
     return adapted.eval()

@@ -6,14 +6,16 @@ import csv
 import json
 import operator
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from cellnet.datasets.wbcatt import describe_attributes
 from cellnet.errors import ConfigError, DataError, LabelError
 from cellnet.files import atomic_path, write_text
 from cellnet.inference.table import AFTER_CLASSES, BEFORE_CLASSES, RESERVED, SET_SEPARATOR, read_table
@@ -21,6 +23,8 @@ from cellnet.labels import LabelSchema
 
 if TYPE_CHECKING:
     import pandas
+
+    from cellnet.inference.explanation import Explanation
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +41,9 @@ class Prediction:
         target: Label where it is known, else None.
         set: Names of the classes that cannot be excluded, empty for an unreadable image; None where the model has no
             prediction sets.
+        attributes: Attribute of the cell -> its most probable word and that probability; empty where the model knows
+            none.
+        explainer: Explains this image, see `explain`; None where it is not at hand.
     """
 
     file: str
@@ -47,6 +54,28 @@ class Prediction:
     error: str | None = None
     target: int | None = None
     set: tuple[str, ...] | None = None
+    attributes: Mapping[str, tuple[str, float]] = field(default_factory=dict, repr=False)
+    explainer: Callable[..., Explanation] | None = field(default=None, repr=False)
+
+    @property
+    def description(self) -> str:
+        """What the cell looks like, in words; empty where the model knows none, see `cellnet.models.probes`."""
+        return describe_attributes({name: word for name, (word, _) in self.attributes.items()})
+
+    def explain(self, **options: Any) -> Explanation:
+        """Which pixels spoke for the class: `cellnet.inference.explain` of this image.
+
+        Args:
+            **options: Of `cellnet.inference.explain`: ``label``, ``method``.
+
+        Raises:
+            DataError: The image is not at hand, because the predictions were read from a file or made of a stream.
+        """
+        if self.explainer is None:
+            raise DataError(
+                f"The image of {self.file!r} is not at hand any more; call model.explain(image) with the image itself."
+            )
+        return self.explainer(**options)
 
     def top(self, k: int = 3) -> list[tuple[str, float]]:
         """The ``k`` most probable classes with their probabilities, best first; empty where unreadable."""
@@ -91,6 +120,8 @@ class Predictions(Sequence[Prediction]):
         targets: N labels where they are known; default: None.
         logits: N×C; default: the logarithm of ``probabilities``, which gives the same probabilities again.
         in_set: N×C flags, True where the class cannot be excluded, see `PredictionSets`; default: None.
+        attributes: N times the words for a cell, see `Prediction`; default: none.
+        explainer: Explains the image of a row, see `Prediction.explain`; default: none is at hand.
 
     Raises:
         DataError: The arguments differ in length, ``probabilities`` has not one column a class, or a row has
@@ -115,6 +146,8 @@ class Predictions(Sequence[Prediction]):
         targets: ArrayLike | None = None,
         logits: ArrayLike | None = None,
         in_set: ArrayLike | None = None,
+        attributes: Sequence[Mapping[str, tuple[str, float]]] | None = None,
+        explainer: Callable[..., Explanation] | None = None,
     ) -> None:
         n = len(files)
         self.files = list(files)
@@ -130,6 +163,8 @@ class Predictions(Sequence[Prediction]):
             np.log(np.maximum(self.probabilities, tiny)) if logits is None else logits, np.float32
         )
         self.in_set: NDArray[np.bool_] | None = None if in_set is None else np.asarray(in_set, np.bool_)
+        self.attributes = None if attributes is None else list(attributes)
+        self._explainer = explainer
         self._check()
 
     def _check(self) -> None:
@@ -143,7 +178,7 @@ class Predictions(Sequence[Prediction]):
                     f"{name} has the shape {table.shape}, but there are {n} files and {c} classes; give an array of "
                     f"shape ({n}, {c})."
                 )
-        for name in ("errors", "ood", "abstain", "features", "targets"):
+        for name in ("errors", "ood", "abstain", "features", "targets", "attributes"):
             column = getattr(self, name)
             if column is not None and len(column) != n:
                 raise DataError(f"{name} has {len(column)} entries for {n} files; give one a file.")
@@ -183,6 +218,8 @@ class Predictions(Sequence[Prediction]):
             error=self.errors[i],
             target=None if self.targets is None else int(self.targets[i]),
             set=None if self.in_set is None else tuple(self.schema.names[c] for c in np.flatnonzero(self.in_set[i])),
+            attributes={} if self.attributes is None else self.attributes[i],
+            explainer=None if self._explainer is None else partial(self._explainer, i),
         )
 
     def __iter__(self) -> Iterator[Prediction]:

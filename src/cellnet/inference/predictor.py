@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
+from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -22,6 +23,7 @@ from cellnet.inference.predictions import Predictions
 
 if TYPE_CHECKING:
     from cellnet.images import Preprocess
+    from cellnet.inference.explanation import Explanation
     from cellnet.models import CellClassifier
 
 MAX_READERS = 8
@@ -74,7 +76,7 @@ def predict(
     files: list[str] = []
     targets: list[int | None] = []
     errors: list[str | None] = []
-    outputs: list[tuple[Tensor, Tensor | None]] = []
+    outputs: list[Output] = []
     with (
         evaluation_mode(model),
         _on_device(model, device) as place,
@@ -94,9 +96,11 @@ def predict(
 
     known = np.array([error is None for error in errors])
     labels = [target for target in targets if target is not None]
-    logits = _spread([scores for scores, _ in outputs], known, len(model.labels))
+    logits = _spread([output.logits for output in outputs], known, len(model.labels))
     probabilities = model.calibrator.apply(logits)
-    ood = energy_score(logits, model.temperature)
+    distances = [output.distances for output in outputs if output.distances is not None]
+    ood = _spread(distances, known, 1)[:, 0] if model.familiarity else energy_score(logits, model.temperature)
+    words = [row for output in outputs for row in output.words]
     return Predictions(
         files,
         model.labels,
@@ -105,10 +109,20 @@ def predict(
         ood=ood,
         abstain=abstain(probabilities, ood, model.thresholds),
         in_set=None if model.sets is None else model.sets.apply(probabilities),
-        features=_spread([f for _, f in outputs if f is not None], known, 0) if features else None,
+        features=_spread([o.features for o in outputs if o.features is not None], known, 0) if features else None,
+        attributes=None if model.attributes is None else _rows(words, known),
         targets=labels if len(labels) == len(files) else None,
         logits=logits,
+        # Of a stream the images are gone: to keep them would fill the memory.
+        explainer=None if isinstance(inputs, Iterator) else partial(_explain_row, model, inputs),
     )
+
+
+def _explain_row(model: CellClassifier, inputs: Any, row: int, **options: Any) -> Explanation:
+    from cellnet.inference.explanation import explain
+
+    source = next(islice(open_sources(inputs)[0], row, None))
+    return explain(model, [source.read()], **options)[0]
 
 
 def torch_device(name: str | torch.device) -> torch.device:
@@ -183,13 +197,20 @@ def _read(source: Source, preprocess: Preprocess) -> Tensor | str:
         return str(error)
 
 
+class Output(NamedTuple):
+    """What a batch gives: logits B×C, and features B×D, distances B×1 and words of B rows where they are wanted."""
+
+    logits: Tensor
+    features: Tensor | None = None
+    distances: Tensor | None = None
+    words: Sequence[dict[str, tuple[str, float]]] = ()
+
+
 @torch.inference_mode()
-def _run(
-    model: CellClassifier, images: list[Tensor], device: torch.device, features: bool
-) -> tuple[Tensor, Tensor | None]:
+def _run(model: CellClassifier, images: list[Tensor], device: torch.device, features: bool) -> Output:
     # Bytes travel to the device, a quarter of floats; convolutions are fastest in channels-last order.
     batch = torch.stack([image.permute(1, 2, 0) for image in images]).permute(0, 3, 1, 2).to(device, non_blocking=True)
-    vectors = model.features(batch) if features else None
+    vectors = model.features(batch) if features or model.probes else None
     logits = model(batch) if vectors is None else model.head(vectors)
     logits = logits.float().cpu()
     if not torch.isfinite(logits).all():
@@ -197,7 +218,21 @@ def _run(
             "The model computes values that are not finite, so its weights are damaged or its training "
             "diverged; load another checkpoint, or train with a lower learning rate."
         )
-    return logits, None if vectors is None else vectors.float().cpu()
+    if vectors is None:
+        return Output(logits)
+    return Output(
+        logits,
+        vectors.float().cpu() if features else None,
+        model.familiarity(vectors).cpu()[:, None] if model.familiarity else None,
+        model.attributes.words_for(vectors) if model.attributes else [],
+    )
+
+
+def _rows(
+    words: list[dict[str, tuple[str, float]]], known: np.ndarray[Any, np.dtype[np.bool_]]
+) -> list[dict[str, tuple[str, float]]]:
+    found = iter(words)
+    return [next(found) if readable else {} for readable in known]
 
 
 def _spread(parts: list[Tensor], known: np.ndarray[Any, np.dtype[np.bool_]], width: int) -> np.ndarray[Any, Any]:

@@ -13,6 +13,7 @@ from cellnet.images import Preprocess
 from cellnet.labels import LabelSchema
 from cellnet.models.calibrators import Calibrator, TemperatureScaling
 from cellnet.models.heads import Head, LinearHead
+from cellnet.models.probes import Attributes, Familiarity
 from cellnet.models.verbs import ModelVerbs
 
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ class CellClassifier(ModelVerbs, nn.Module):
         nucleus_share: How large cells look in the training images, see `cellnet.images.nucleus_share`; None where
             nobody measured it.
         weights_card: Facts about the weights, where they came from a checkpoint.
+        probes: What is read off the features beside the classes, see `cellnet.models.probes`: `familiarity` and
+            `attributes`, where they were fitted.
         golden: Images and logits to compare with, where they came from a checkpoint: see `self_test`.
 
     Raises:
@@ -72,6 +75,7 @@ class CellClassifier(ModelVerbs, nn.Module):
         self.preprocess = preprocess
         self.normalise = Normalise(preprocess.mean, preprocess.std)
         self.head = LinearHead(backbone.num_features, len(labels), dropout) if head is None else head
+        self.probes = nn.ModuleDict()
         self.calibrator: Calibrator = TemperatureScaling()
         self.thresholds: dict[str, float] = {}
         self.risk_control: RiskControl | None = None
@@ -107,6 +111,18 @@ class CellClassifier(ModelVerbs, nn.Module):
             raise DataError(f"Images of {images.dtype} have no agreed range; give uint8 (0-255) or float (0-1).")
         features: Tensor = self.backbone(self.normalise(images))
         return features
+
+    @property
+    def familiarity(self) -> Familiarity | None:
+        """How far an image lies from the training images; None where nobody fitted it."""
+        probe = getattr(self.probes, "familiarity", None)
+        return probe if isinstance(probe, Familiarity) else None
+
+    @property
+    def attributes(self) -> Attributes | None:
+        """What a cell looks like, in words; None where nobody fitted it."""
+        probe = getattr(self.probes, "attributes", None)
+        return probe if isinstance(probe, Attributes) else None
 
     @property
     def temperature(self) -> float:
@@ -163,6 +179,7 @@ class CellClassifier(ModelVerbs, nn.Module):
             "head": self.head.architecture,
             "labels": self.labels.to_dict(),
             "preprocess": self.preprocess.to_dict(),
+            **({"probes": {name: probe.architecture for name, probe in self.probes.items()}} if self.probes else {}),
         }
 
     def _freeze(self, *names: str) -> None:

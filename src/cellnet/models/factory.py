@@ -20,6 +20,7 @@ from cellnet.labels import PBC_LABELS, LabelSchema
 from cellnet.models.classifier import CellClassifier
 from cellnet.models.heads import HEADS, FusionHead
 from cellnet.models.hybrid import HybridInceptionXception
+from cellnet.models.probes import PROBES
 from cellnet.models.segmenting import SegmentingClassifier
 from cellnet.registry import check_name, unknown_name
 
@@ -107,7 +108,10 @@ def from_architecture(architecture: dict[str, Any]) -> CellClassifier:
         if isinstance(backbone, CompositeBackbone):
             backbone = CompositeBackbone(backbone.branches)  # with the branches' new statistics
         model = _assemble(backbone, labels, Preprocess.from_dict(preprocess), kind, head["dropout"])
-        return SegmentingClassifier(model) if architecture.get("masks") else model
+        model = SegmentingClassifier(model) if architecture.get("masks") else model
+        for name, options in architecture.get("probes", {}).items():
+            model.probes[check_name("probe", name, PROBES)] = PROBES[name](**options)
+        return model
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ConfigError(
             f"Not the architecture of a model ({type(error).__name__}: {error}); "

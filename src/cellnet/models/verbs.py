@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from cellnet.datasets import CellDataset
     from cellnet.hub import SelfTest
-    from cellnet.inference import Neighbour, NeighbourIndex, Predictions
+    from cellnet.inference import Explanation, Neighbour, NeighbourIndex, Predictions
     from cellnet.models.classifier import CellClassifier
 
 
@@ -60,6 +60,15 @@ class ModelVerbs:
             **options: Options of `cellnet.inference.adapt`, e.g. ``prior``.
         """
         return import_module("cellnet.inference").adapt(self, inputs, **options)  # type: ignore[no-any-return]
+
+    def explain(self, inputs: Any, **options: Any) -> list[Explanation]:
+        """Which pixels spoke for a class: `cellnet.inference.explain` with this model.
+
+        Args:
+            inputs: Images as `predict` takes them.
+            **options: Options of `cellnet.inference.explain`: ``label``, ``method``.
+        """
+        return import_module("cellnet.inference").explain(self, inputs, **options)  # type: ignore[no-any-return]
 
     def neighbours(self, inputs: Any, among: CellDataset | NeighbourIndex, k: int = 5) -> list[list[Neighbour]]:
         """Which known cells look like these: `cellnet.inference.NeighbourIndex` with this model.

@@ -1,0 +1,149 @@
+"""What a model's features tell beside the class: how familiar an image is, and what the cell looks like."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+LEAST_VARIANCE = 0.01
+"""Least variance of a direction, as a share of the mean of all."""
+
+
+class Familiarity(nn.Module):
+    """How far the features of an image lie from those of the training images.
+
+    The distance of Mahalanobis to the nearest class mean, by a covariance that all classes share. It is kept by its
+    main directions; in all others the features vary alike (probabilistic PCA, Tipping & Bishop 1999). So a few
+    hundred kilobytes hold what a full covariance would take megabytes for.
+
+    Args:
+        num_features: Length D of the feature vectors.
+        num_classes: Number C of class means.
+        num_directions: Number K of directions.
+
+    Source: Lee et al. 2018, arXiv 1807.03888.
+
+    Example:
+        >>> familiarity = Familiarity(4, 2, 1)
+        >>> familiarity(torch.zeros(3, 4)).shape
+        torch.Size([3])
+    """
+
+    def __init__(self, num_features: int, num_classes: int, num_directions: int) -> None:
+        super().__init__()
+        self.means: Tensor
+        self.directions: Tensor
+        self.variances: Tensor
+        self.register_buffer("means", torch.zeros(num_classes, num_features))
+        self.register_buffer("directions", torch.zeros(num_directions, num_features))
+        self.register_buffer("variances", torch.ones(num_directions + 1))
+
+    @property
+    def architecture(self) -> dict[str, Any]:
+        """The arguments, in JSON types."""
+        (classes, features), directions = self.means.shape, len(self.directions)
+        return {"num_features": features, "num_classes": classes, "num_directions": directions}
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Features B×D to distances B: about 1 for images like the training images, more for stranger ones."""
+        gaps = features.float()[:, None] - self.means
+        along = gaps @ self.directions.T
+        across = (gaps.square().sum(2) - along.square().sum(2)).clamp(min=0)
+        squares = (along.square() / self.variances[:-1]).sum(2) + across / self.variances[-1]
+        return (squares.amin(1) / gaps.shape[2]).sqrt()
+
+    @torch.no_grad()
+    def fit(self, features: Tensor, targets: Tensor) -> Familiarity:
+        """Learn means and covariance.
+
+        Args:
+            features: Float N×D.
+            targets: Labels N, of 0 to C - 1; a class without an image has no mean, and nothing is near it.
+
+        Returns:
+            Itself.
+        """
+        values = features.double()
+        means = torch.full(self.means.shape, float("inf"), dtype=torch.float64)
+        labels = sorted(set(targets.tolist()))
+        for label in labels:
+            means[label] = values[targets == label].mean(0)
+        gaps = values - means[targets]
+        degrees = max(1, len(values) - len(labels))
+        _, lengths, rows = torch.linalg.svd(gaps, full_matrices=False)
+        variances = lengths.square() / degrees
+        kept = len(self.directions)
+        # Where no direction is left, what lies across is rounding, and must not count as far.
+        rest = variances[kept:].sum() / (gaps.shape[1] - kept) if kept < gaps.shape[1] else variances[-1]
+        # Of few images some directions show no variance, and every new image would be infinitely far along them.
+        floor = LEAST_VARIANCE * (variances.sum() / gaps.shape[1]).clamp(min=1e-12)
+        self.directions.zero_()[: len(rows[:kept])] = rows[:kept]
+        self.variances.fill_(1)[: len(variances[:kept])] = variances[:kept].clamp(min=floor)
+        self.variances[-1] = rest.clamp(min=floor)
+        present = means.isfinite().all(1)
+        # Far from everything, but finite, as stored weights must be.
+        far = values.mean(0) + 1e3 * values.std().clamp(min=1e-6)
+        self.means.copy_(torch.where(present[:, None], means, far))
+        return self
+
+
+class Attributes(nn.Module):
+    """Words for what a cell looks like, by a linear layer on the features for each attribute.
+
+    Args:
+        num_features: Length D of the feature vectors.
+        words: Attribute -> the words that it may take.
+        accuracy: Attribute -> how often its word was right on images that were not learned from: ``value``, ``low``,
+            ``high``, ``n``, and ``chance``, the share of the most frequent word.
+
+    Source: Alain & Bengio 2016, arXiv 1610.01644 (linear probes); Tsutsui et al. 2023, arXiv 2306.13531 (attributes).
+
+    Example:
+        >>> Attributes(4, {"granularity": ("no", "yes")}).words_for(torch.zeros(1, 4))
+        [{'granularity': ('no', 0.5)}]
+    """
+
+    def __init__(
+        self,
+        num_features: int,
+        words: Mapping[str, Sequence[str]],
+        accuracy: Mapping[str, Mapping[str, float]] | None = None,
+    ) -> None:
+        super().__init__()
+        self.words = {name: tuple(choices) for name, choices in words.items()}
+        self.accuracy = {name: dict(figures) for name, figures in (accuracy or {}).items()}
+        total = sum(map(len, self.words.values()))
+        self.weight: Tensor
+        self.bias: Tensor
+        self.register_buffer("weight", torch.zeros(total, num_features))
+        self.register_buffer("bias", torch.zeros(total))
+
+    @property
+    def architecture(self) -> dict[str, Any]:
+        """The arguments, in JSON types."""
+        words = {name: list(choices) for name, choices in self.words.items()}
+        return {"num_features": self.weight.shape[1], "words": words, "accuracy": self.accuracy}
+
+    def forward(self, features: Tensor) -> dict[str, Tensor]:
+        """Features B×D to the probabilities B×k of each attribute's words."""
+        lengths = [len(choices) for choices in self.words.values()]
+        logits = torch.split(features.float() @ self.weight.T + self.bias, lengths, dim=1)
+        return {name: part.softmax(1) for name, part in zip(self.words, logits, strict=True)}
+
+    @torch.no_grad()
+    def words_for(self, features: Tensor) -> list[dict[str, tuple[str, float]]]:
+        """For each row of B×D features: attribute -> its most probable word, and that probability."""
+        rows: list[dict[str, tuple[str, float]]] = [{} for _ in range(len(features))]
+        for name, probabilities in self(features).items():
+            for row, best, probability in zip(
+                rows, probabilities.argmax(1).tolist(), probabilities.amax(1).tolist(), strict=True
+            ):
+                row[name] = (self.words[name][best], probability)
+        return rows
+
+
+PROBES: dict[str, type[Familiarity] | type[Attributes]] = {"familiarity": Familiarity, "attributes": Attributes}
+"""What can be read off the features, by its name in a checkpoint."""

@@ -1,0 +1,113 @@
+"""A model that knows which images it has seen: from fit to abstention, saved and loaded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from cellnet.datasets import CellDataset, load_dataset
+from cellnet.errors import DataError, WeightsError
+from cellnet.evaluation import calibrate
+from cellnet.hub import load
+from cellnet.inference import adapt, fit_familiarity
+from cellnet.models import CellClassifier, create_model
+from cellnet.models.probes import Attributes
+
+
+@pytest.fixture(scope="module")
+def cells() -> CellDataset:
+    return load_dataset("synthetic", per_class=12, image_size=32, seed=2)
+
+
+@pytest.fixture
+def fitted(tiny_model: CellClassifier, cells: CellDataset) -> CellClassifier:
+    train, _, _ = cells.split((0.6, 0.3, 0.1), seed=0)
+    fit_familiarity(tiny_model, train)
+    return tiny_model
+
+
+def test_strange_images_are_far_and_left_to_a_person(fitted: CellClassifier, cells: CellDataset) -> None:
+    _, val, _ = cells.split((0.6, 0.3, 0.1), seed=0)
+    calibrate(fitted, val)
+    assert set(fitted.thresholds) == {"probability", "distance"}
+    fitted.thresholds["probability"] = 0.0
+    home = fitted.predict(val)
+    assert home.abstain.mean() <= 0.05
+    strange = [torch.zeros(3, 32, 32, dtype=torch.uint8), 255 - cells.image(0)]
+    away = fitted.predict(strange)
+    assert away.abstain.all()
+    assert away.ood.min() > home.ood.max()
+    # The score is that of the probe on the features.
+    features = fitted.predict(val, features=True).features
+    assert features is not None
+    assert fitted.familiarity is not None
+    np.testing.assert_allclose(fitted.familiarity(torch.from_numpy(features)).numpy(), home.ood, rtol=1e-4)
+
+
+@pytest.mark.parametrize("storage", ["float32", "float16", "int8"])
+def test_it_is_stored_with_the_weights(
+    fitted: CellClassifier, cells: CellDataset, tmp_path: Path, storage: str
+) -> None:
+    fitted.thresholds = {"distance": 1.5}
+    probe = Attributes(fitted.backbone.num_features, {"granularity": ("no", "yes")}, {"granularity": {"value": 0.9}})
+    fitted.probes["attributes"] = probe
+    probe.weight.copy_(torch.randn(probe.weight.shape, generator=torch.Generator().manual_seed(0)))
+    loaded = load(fitted.save(tmp_path / "model", storage=storage))
+    assert loaded.thresholds == {"distance": 1.5}
+    assert loaded.attributes is not None
+    assert loaded.attributes.accuracy == {"granularity": {"value": 0.9}}
+    before, after = fitted.predict(cells), loaded.predict(cells)
+    if storage == "int8":  # the network's own features are others then
+        assert np.corrcoef(before.ood, after.ood)[0, 1] > 0.99
+    else:
+        np.testing.assert_allclose(after.ood, before.ood, rtol={"float32": 1e-5, "float16": 0.02}[storage])
+    assert before[0].attributes.keys() == {"granularity"}
+    assert before[0].description in ("no granules", "")
+    if storage == "float32":
+        assert [row.attributes for row in before] == [row.attributes for row in after]
+    assert loaded.self_test().ok
+
+
+def test_unreadable_images_keep_their_row(fitted: CellClassifier, cells: CellDataset, tmp_path: Path) -> None:
+    (tmp_path / "bad.png").write_bytes(b"no image")
+    probe = Attributes(fitted.backbone.num_features, {"granularity": ("no", "yes")})
+    fitted.probes["attributes"] = probe
+    predictions = fitted.predict([cells.image(0), tmp_path / "bad.png", cells.image(1)])
+    assert np.isnan(predictions.ood).tolist() == [False, True, False]
+    assert [bool(row.attributes) for row in predictions] == [True, False, True]
+    assert predictions[1].description == ""
+
+
+def test_an_adapted_copy_has_other_features(fitted: CellClassifier, cells: CellDataset) -> None:
+    fitted.thresholds = {"probability": 0.5, "distance": 1.5}
+    adapted = adapt(fitted, cells)
+    assert adapted.familiarity is None
+    assert adapted.thresholds == {"probability": 0.5}
+    assert fitted.familiarity is not None
+
+
+def test_what_it_cannot_be_fitted_on(tiny_model: CellClassifier, cells: CellDataset, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="too few to be familiar with"):
+        fit_familiarity(tiny_model, cells.subset([0]))
+    assert tiny_model.familiarity is None
+    tiny_model.probes["other"] = torch.nn.Identity()
+    with pytest.raises(AttributeError):
+        tiny_model.save(tmp_path / "x")
+
+
+def test_a_checkpoint_with_a_probe_that_nobody_knows(fitted: CellClassifier, tmp_path: Path) -> None:
+    folder = fitted.save(tmp_path / "model")
+    text = (folder / "config.json").read_text().replace('"familiarity"', '"clairvoyance"')
+    (folder / "config.json").write_text(text)
+    with pytest.raises(WeightsError, match="clairvoyance"):
+        load(folder)
+
+
+def test_few_features_have_few_directions(cells: CellDataset) -> None:
+    model = create_model("cnn", image_size=32)
+    fit_familiarity(model, cells, directions=1000)
+    assert model.familiarity is not None
+    assert len(model.familiarity.directions) == model.backbone.num_features
