@@ -71,6 +71,19 @@ def test_a_guarantee_is_fitted_on_images_that_did_not_fit_the_probabilities(
     assert (~preds.abstain[second]).sum() == expected.accepted
 
 
+def test_a_calibration_of_other_images_leaves_all_to_the_guarantee(
+    tiny_model: CellClassifier, easy: CellDataset
+) -> None:
+    tiny_model.temperature = 0.5
+    tiny_model.calibrate(easy, None, risk=0.5, coverage=0.8)
+    assert tiny_model.temperature == 0.5
+    probabilities = tiny_model.predict(easy).probabilities
+    assert tiny_model.sets == PredictionSets.fit(probabilities, easy.targets, 0.8)
+    assert tiny_model.risk_control.images == 127  # of 128 the strangest abstains by its energy
+    with pytest.raises(DataError, match=r"are wrong\. Give more validation images, or allow a larger risk\.$"):
+        tiny_model.calibrate(easy, None, risk=0.05)
+
+
 def test_calibrating_again_leaves_nothing_of_the_last_time(tiny_model: CellClassifier, easy: CellDataset) -> None:
     calibrate(tiny_model, easy, "isotonic", risk=0.5, coverage=0.8, by_class=False)
     assert len({*tiny_model.sets.limits}) == 1

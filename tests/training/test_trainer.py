@@ -76,6 +76,13 @@ def test_mixed_batches_train_and_follow_from_the_seed(
     assert not same_weights(fits[0].model, fits[2].model)
 
 
+def test_a_trained_model_promises_nothing_of_the_one_before(parts: tuple[CellDataset, CellDataset]) -> None:
+    model = net()
+    model.calibrate(parts[1], coverage=0.5)
+    fit = Trainer(model, TrainConfig(epochs=1, batch_size=16), device="cpu").fit(*parts)
+    assert (fit.model.risk_control, fit.model.sets) == (None, None)
+
+
 def test_early_stopping_counts_epochs_without_a_better_one(parts: tuple[CellDataset, CellDataset]) -> None:
     config = TrainConfig(epochs=30, batch_size=16, lr=1e-9, patience=2, monitor="val_accuracy", warmup_epochs=0)
     fit = Trainer(net(), config, device="cpu").fit(*parts)

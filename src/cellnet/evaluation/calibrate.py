@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def calibrate(
     model: CellClassifier,
     dataset: CellDataset,
-    method: str = "temperature",
+    method: str | None = "temperature",
     *,
     risk: float | None = None,
     coverage: float | None = None,
@@ -44,7 +44,8 @@ def calibrate(
     Args:
         model: ``model.calibrator``, ``thresholds``, ``risk_control`` and ``sets`` change; nothing does on an error.
         dataset: Images with the model's classes that it did not learn from, never the test part.
-        method: ``"temperature"``, ``"vector"`` or ``"isotonic"``, see `cellnet.models.calibrators`.
+        method: ``"temperature"``, ``"vector"`` or ``"isotonic"``, see `cellnet.models.calibrators`. None keeps the
+            calibration that the model has, so that all images go into the guarantee; it must come of other images.
         risk: Largest share of the accepted images that may be wrong, with 95 % confidence, see `RiskControl`.
         coverage: How often the true class must be in the set of classes that cannot be excluded, see
             `PredictionSets`.
@@ -68,7 +69,7 @@ def calibrate(
         True
     """
     check_classes(model, dataset, "dataset")
-    kind = CALIBRATORS[check_name("calibration", method, CALIBRATORS)]
+    kind = None if method is None else CALIBRATORS[check_name("calibration", method, CALIBRATORS)]
     if dataset.part == "test":
         raise ConfigError(
             "This is a test part, whose images must not choose calibration and thresholds; give the validation part."
@@ -78,9 +79,10 @@ def calibrate(
     if not known.any():
         raise DataError("None of the images to calibrate on could be read; check their files.")
 
-    guaranteed = risk is not None or coverage is not None
-    first, second = _halves(dataset, known) if guaranteed else (known, known)
-    calibrator = kind.fit(predictions.logits[first], dataset.targets[first])
+    first = second = known
+    if kind and (risk is not None or coverage is not None):
+        first, second = _halves(dataset, known)
+    calibrator = kind.fit(predictions.logits[first], dataset.targets[first]) if kind else model.calibrator
     logits, targets = predictions.logits[second], dataset.targets[second]
     strangeness = predictions.ood[second] if model.familiarity else energy_score(logits, calibrator.temperature)
     thresholds = fit_thresholds(logits, targets, calibrator, strangeness if model.familiarity else None)
@@ -89,10 +91,12 @@ def calibrate(
     if risk is not None:
         # What is too strange is not accepted, whatever its probability.
         familiar = strangeness <= familiar_up_to(thresholds)
-        start = likely_start(calibrator.apply(predictions.logits[first]), dataset.targets[first], risk)
+        others = calibrator.apply(predictions.logits[first]), dataset.targets[first]
+        start = likely_start(*others, risk) if kind else 0.5
         control = RiskControl.fit(probabilities[familiar], targets[familiar], risk, start=start)
         if control.threshold is None:
-            raise DataError(f"{control} (They are half of those given: the others fit the probabilities.)")
+            half = " (They are half of those given: the others fit the probabilities.)" if kind else ""
+            raise DataError(f"{control}{half}")
         thresholds["probability"] = control.threshold
     if coverage is not None:
         sets = PredictionSets.fit(probabilities, targets, coverage, by_class=by_class)

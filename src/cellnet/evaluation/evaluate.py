@@ -31,7 +31,7 @@ def evaluate(
     dataset: CellDataset,
     *,
     calibrate_on: CellDataset | None = None,
-    calibration: str = "temperature",
+    calibration: str | None = "temperature",
     risk: float | None = None,
     coverage: float | None = None,
     batch_size: int = 32,
@@ -52,7 +52,8 @@ def evaluate(
         model: The model; what `calibrate` fits changes if ``calibrate_on`` is given.
         dataset: Images to judge on, with the model's classes. Unreadable ones are counted, not scored.
         calibrate_on: Validation images, never those of the test part.
-        calibration: How probabilities are fitted there: ``"temperature"``, ``"vector"`` or ``"isotonic"``.
+        calibration: How probabilities are fitted there: ``"temperature"``, ``"vector"`` or ``"isotonic"``; None keeps
+            the model's own.
         risk: Largest share of accepted images that may be wrong, guaranteed with 95 % confidence; see `calibrate`.
         coverage: How often the true class must be in the prediction set, for the images of each class; see
             `calibrate`.

@@ -42,12 +42,12 @@ class ModelVerbs:
         """
         return import_module("cellnet.inference.predictor").predict(self, inputs, **options)  # type: ignore[no-any-return]
 
-    def calibrate(self, dataset: CellDataset, method: str = "temperature", **options: Any) -> None:
+    def calibrate(self, dataset: CellDataset, method: str | None = "temperature", **options: Any) -> None:
         """Fit probabilities, abstention and prediction sets on a validation part: `cellnet.evaluation.calibrate`.
 
         Args:
             dataset: Labelled images that the model did not learn from, never the test part.
-            method: ``"temperature"``, ``"vector"`` or ``"isotonic"``.
+            method: ``"temperature"``, ``"vector"`` or ``"isotonic"``; None keeps the present calibration.
             **options: Options of `cellnet.evaluation.calibrate`, e.g. ``risk`` and ``coverage``.
         """
         import_module("cellnet.evaluation").calibrate(self, dataset, method, **options)

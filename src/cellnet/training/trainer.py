@@ -168,6 +168,7 @@ class Trainer:
     def _fit(self, train: CellDataset, val: CellDataset, resume: bool) -> Fit:
         config, model = self.config, self.model
         check_parts(model, train, val)
+        model.risk_control, model.sets = None, None  # what was promised, was promised of other weights
         full_size = model.preprocess.image_size
         check_sizes(model, config.load_size, config.start_size)
         if self.teacher is not None:
