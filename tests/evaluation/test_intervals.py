@@ -7,13 +7,15 @@ import pytest
 from scipy import stats
 from sklearn.metrics import f1_score
 
-from cellnet.evaluation import metrics
+from cellnet.evaluation import intervals, metrics
 from cellnet.evaluation.intervals import (
     NOT_AVAILABLE,
     Estimate,
     bootstrap,
     bootstrap_mean,
     f1_of,
+    multinomial_bootstrap,
+    resample,
     resampled_means,
     wilson,
 )
@@ -113,6 +115,53 @@ def test_bootstrap_is_seeded_and_keeps_absent_classes_absent() -> None:
     assert bootstrap(confusion, metrics.macro_f1) != bootstrap(confusion, metrics.macro_f1, seed=1)
     assert bootstrap(confusion, metrics.macro_recall).value == pytest.approx((0.9 + 5 / 6) / 2)
     assert bootstrap(np.zeros((2, 2)), metrics.macro_f1) is NOT_AVAILABLE
+
+
+@pytest.mark.parametrize("function", [metrics.macro_f1, metrics.accuracy])
+def test_the_multinomial_bootstrap_has_the_law_of_resampled_images(function) -> None:
+    confusion = confusion_of(80)
+    cells = np.repeat(np.arange(16), confusion.ravel())
+    rng = np.random.default_rng(1)
+    naive = [float(function(np.bincount(rng.choice(cells, 80), minlength=16).reshape(4, 4))) for _ in range(5000)]
+    seen: list[np.ndarray] = []
+
+    def watched(matrices: np.ndarray) -> np.ndarray:
+        values = function(matrices)
+        if values.ndim:
+            seen.append(values)
+            assert (matrices.sum((1, 2)) == 80).all()
+        return values
+
+    estimate = multinomial_bootstrap(confusion, watched, draws=5000)
+    assert stats.ks_2samp(naive, seen[0]).pvalue > 0.001
+    assert (estimate.low, estimate.high) == pytest.approx(tuple(np.quantile(naive, [0.025, 0.975])), abs=0.02)
+
+
+def test_the_multinomial_bootstrap_of_no_mistake_and_of_no_image() -> None:
+    assert multinomial_bootstrap(5 * np.eye(3, dtype=int), metrics.macro_f1) == Estimate(1, 1, 1)
+    assert multinomial_bootstrap(np.zeros((2, 2), int), metrics.macro_f1) is NOT_AVAILABLE
+
+
+def test_things_of_one_pattern_weigh_as_much_as_one_by_one() -> None:
+    patterns = np.array([[1.0, 0.0], [2.0, 5.0], [0.0, 1.0]])
+    counts = np.array([4, 1, 30])
+    together = resample(patterns, counts, draws=20_000, seed=0)
+    apart = resample(np.repeat(patterns, counts, 0), np.ones(35), draws=20_000, seed=1)
+    for column in range(2):
+        assert stats.ks_2samp(together[:, column], apart[:, column]).pvalue > 0.001
+
+
+def test_draws_in_blocks_are_as_many_as_were_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(intervals, "_AT_ONCE", 7)
+    assert resample(np.ones((3, 2)), np.ones(3), draws=5, seed=0).shape == (5, 2)
+
+
+def test_means_over_units_weigh_their_images() -> None:
+    means = resampled_means([[6.0], [1.0]], [[2.0]], sizes=[3, 1])
+    assert means.min() >= 1
+    assert means.max() <= 2
+    estimate = bootstrap_mean([6.0, 1.0], [2.0], sizes=[3, 1])
+    assert estimate.value == 7 / 4
 
 
 def test_one_class_only() -> None:

@@ -55,6 +55,23 @@ def test_specificity_and_npv_are_recall_and_precision_of_the_rest() -> None:
         )
 
 
+def test_predictive_values_at_the_prevalence_of_the_images_are_precision_and_npv() -> None:
+    targets, predicted = labels(3)
+    confusion = metrics.confusion_matrix(targets, predicted, 5)
+    share = metrics.support(confusion) / confusion.sum()
+    ppv, npv = metrics.predictive_values(metrics.recall(confusion), metrics.specificity(confusion), share)
+    np.testing.assert_allclose(ppv, metrics.precision(confusion), atol=1e-12)
+    np.testing.assert_allclose(npv, metrics.negative_predictive_value(confusion), atol=1e-12)
+
+
+def test_predictive_values_by_hand() -> None:
+    # Of 1,000 cells 10 are blasts: 9 are called so, and 99 of the 990 others.
+    ppv, npv = metrics.predictive_values(0.9, 0.9, 0.01)
+    assert ppv == pytest.approx(9 / 108)
+    assert npv == pytest.approx(891 / 892)
+    assert np.isnan(metrics.predictive_values(0.0, 1.0, 0.5)[0])
+
+
 def test_an_absent_class_is_nan_and_not_averaged() -> None:
     confusion = metrics.confusion_matrix([0, 0, 1, 1], [0, 2, 1, 1], 4)  # 2 is only called, 3 is nowhere
     for function in (metrics.recall, metrics.precision, metrics.f1, metrics.negative_predictive_value):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import textwrap
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from os import PathLike
@@ -21,14 +22,14 @@ from cellnet.evaluation.intervals import Estimate
 from cellnet.evaluation.paired import Pair, mcnemar_of_pairs, paired_bootstrap
 from cellnet.evaluation.report import Report
 from cellnet.evaluation.tables import FIGURES, TITLES, figure_table
-from cellnet.evaluation.text import shorten
+from cellnet.evaluation.text import WIDTH, shorten
 from cellnet.files import write_rows, write_text
 from cellnet.inference import Predictions
+from cellnet.labels import harmonise
 
-METHOD = (
-    "95 %, Bayesian bootstrap of images with the answers of both models (of groups of images, where these are known); "
-    "exact McNemar test, p by Holm's correction for the number of pairs"
-)
+_INTERVALS = "Differences with 95 % intervals: Bayesian bootstrap of {} with the answers of both models."
+_TEST = "p of McNemar's exact test, by Holm's correction"
+_GROUPED_TEST = f"{_TEST}; it takes images as independent, which those of one group are not: trust the intervals"
 
 
 @dataclass(frozen=True)
@@ -59,17 +60,28 @@ class ModelComparison:
         differences: Every two models.
         n: Number of these images.
         unreadable: Images left out, since a model could not read them.
+        grouped: Whether groups of images (donor, slide) were resampled as a whole.
     """
 
     models: dict[str, dict[str, Estimate]]
     differences: list[Difference]
     n: int
     unreadable: int
+    grouped: bool
+
+    @property
+    def method(self) -> str:
+        """How intervals and p-values were made, in words."""
+        return f"{_INTERVALS.format('groups of images' if self.grouped else 'images')} {self._test}."
+
+    @property
+    def _test(self) -> str:
+        return _GROUPED_TEST if self.grouped else _TEST
 
     def __str__(self) -> str:
-        table = figure_table("model", [(shorten(name), f"{self.n:,}", one) for name, one in self.models.items()])
-        heading = "Differences in points with 95 % intervals; McNemar's exact test, p by Holm's correction"
-        return "\n".join([table, "", heading, *map(str, self.differences)])
+        table = figure_table("model", [(shorten(name, 18), f"{self.n:,}", one) for name, one in self.models.items()])
+        heading = textwrap.wrap(f"Differences in points with 95 % intervals; {self._test}", WIDTH)
+        return "\n".join([table, "", *heading, *map(str, self.differences)])
 
     def plot(self) -> Figure:
         """The differences with their intervals, a row a pair."""
@@ -83,7 +95,7 @@ class ModelComparison:
             "unreadable": self.unreadable,
             "models": {name: _plain(figures) for name, figures in self.models.items()},
             "differences": [{**asdict(one.test), "figures": _plain(one.figures)} for one in self.differences],
-            "intervals": METHOD,
+            "intervals": self.method,
         }
 
     def save(self, folder: str | PathLike[str]) -> Path:
@@ -125,7 +137,7 @@ def compare(
 
     Args:
         models: Reports or predictions of at least two models, with targets. Rows may stand in another order.
-        names: What to call them; default: the titles of reports where these differ, else "A", "B", ...
+        names: What to call them; default: the titles of reports where these differ, else "model 1", "model 2", ...
         draws: Number of draws of the bootstrap.
         seed: Its seed.
 
@@ -137,7 +149,6 @@ def compare(
     Source: McNemar 1947, Psychometrika 12:153; Holm 1979, Scand. J. Stat. 6:65; `paired_bootstrap`.
 
     Example:
-        >>> from cellnet.inference import Predictions
         >>> from cellnet.labels import LabelSchema
         >>> schema, files = LabelSchema.from_names(["lymphocyte", "monocyte"]), [f"{i}.jpg" for i in range(200)]
         >>> good, poor = ([[0.9, 0.1]] * k + [[0.2, 0.8]] * (200 - k) for k in (99, 85))
@@ -176,7 +187,7 @@ def compare(
         for test, (a, b) in zip(tests, pairs, strict=True)
     ]
     mains = {name: one.main() for name, one in zip(called_so, scored, strict=True)}
-    return ModelComparison(mains, differences, len(rows), len(tables[0]) - len(rows))
+    return ModelComparison(mains, differences, len(rows), len(tables[0]) - len(rows), units.grouped)
 
 
 def points(difference: Estimate) -> str:
@@ -208,13 +219,13 @@ def _aligned(reference: Predictions, other: Predictions, name: str, other_name: 
         LabelError: Other classes.
         DataError: Other images or targets.
     """
-    found = [other.schema.find(cell) for cell in reference.schema.names]
+    found = harmonise(reference.schema, other.schema).indices
     columns = [column for column in found if column is not None]
-    if len(columns) < len(found) or len(set(columns)) < len(other.schema):
+    if len(columns) < len(found) or sorted(columns) != list(range(len(other.schema))):
         raise LabelError(
             f"{name} has the classes {', '.join(reference.schema.names)}, but {other_name} has "
-            f"{', '.join(other.schema.names)}; compare models of the same classes, on one data set that was brought to "
-            "them by dataset.harmonise(model.labels)."
+            f"{', '.join(other.schema.names)}; predict one data set, brought to the classes of each model by "
+            "dataset.harmonise(model.labels), with models of the same classes."
         )
     places = {file: row for row, file in enumerate(other.files)}
     rows = np.arange(len(other))

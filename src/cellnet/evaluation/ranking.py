@@ -172,10 +172,10 @@ def _roc_area(value: float, p: Floats, own: NDArray[np.bool_], units: Units) -> 
         (~own, (ranks.own_above + ranks.own_down_to) / (2 * ranks.own)),
     ):
         n = int(side.sum())
-        mean = (placements[side].sum() + 0.5) / (n + 1)
-        parts[side] = (placements[side] - mean) / np.sqrt(n * (n + 1))
+        mean = (n * value + 0.5) / (n + 1)
+        parts[side] = (placements[side] - value) / np.sqrt(n * (n + 1))
         steadied += mean
-        variance += 0.5 * ((1 - mean) ** 2 + mean**2) / (n * (n + 1))
+        variance += (n * (value - mean) ** 2 + 0.5 * (1 - mean) ** 2 + 0.5 * mean**2) / (n * (n + 1))
     return _area(value, steadied, variance, parts, own, units)
 
 
