@@ -76,7 +76,7 @@ def test_images_as_they_are_and_without_some(folder: Path, tmp_path: Path) -> No
     [
         (("--crop", "0.8"), ConfigError, "--image-size 128"),
         (("--image-size", "8"), ConfigError, "image_size=8"),
-        (("--image-size", "16", "--crop", "2"), ConfigError, "crop=2"),
+        (("--image-size", "16", "--crop", "5"), ConfigError, "crop=5"),
         (("--root", "nowhere"), DataError, "nowhere"),
         (("--dataset", "foldr"), CellnetError, "'folder'"),
     ],
