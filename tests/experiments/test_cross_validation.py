@@ -95,7 +95,9 @@ def test_out_of_fold_predictions(
         mine = Predictions.read_csv(out / f"fold-{number:02}" / "report" / "predictions.csv", grouped.labels)
         assert [row["file"] for row in rows if row["fold"] == str(number)] == mine.files
     right = sum(row["label"] == row["target"] for row in rows)
-    assert result.report.accuracy == wilson(right, len(rows))
+    assert result.report.accuracy.value == right / len(rows)
+    assert result.report.scored.units.grouped  # the interval knows that images of one group stand together
+    assert result.report.accuracy.low < wilson(right, len(rows)).low
     assert result.report.metrics.keys() >= {"macro_f1", "ece", "brier"}
     assert result.report.images is not None
     image = result.report.images(5)
