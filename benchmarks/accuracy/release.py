@@ -10,6 +10,8 @@ stay in the card. What is released under a name that ships already takes its pla
 from __future__ import annotations
 
 import argparse
+import csv
+import json
 import shutil
 import statistics
 import time
@@ -24,10 +26,13 @@ from cellnet.cards import Scoring
 from cellnet.cli.inputs import open_dataset
 from cellnet.datasets import read_split
 from cellnet.evaluation import calibrate
+from cellnet.experiments.run import facts_of
 from cellnet.hub import load, record, save
 from cellnet.inference import fit_familiarity
+from cellnet.training.config import MONITORS
 
-SHIPPED = Path(cellnet.__file__).parent / "weights"
+ROOT = Path(__file__).parents[2]
+SHIPPED = ROOT / "src" / "cellnet" / "weights"
 
 
 def main() -> None:
@@ -44,24 +49,35 @@ def main() -> None:
 
     folder = given.into / given.name
     model = load(given.run / "model")
-    train, val, test = read_split(open_dataset("pbc", given.root, "samples"), given.run / "split.csv")
+    train, val, test = read_split(given.run / "split.csv", open_dataset("pbc", given.root, "samples"))
     if model.weights_card is None:
         raise SystemExit(f"{given.run}/model has no card; train it with `cellnet train`.")
     version, earlier = released(folder)
-    own = tuple(replace(scoring, version=version) for scoring in model.weights_card.scorings)
-    card = replace(model.weights_card, name=given.name, version=version, scorings=(*earlier, *own), speed=speed(model))
+    report = cellnet.evaluate(model, test)
+    own = report.scoring(version=version)
+    card = replace(
+        model.weights_card,
+        name=given.name,
+        version=version,
+        command=f"cellnet train --config {SHIPPED.relative_to(ROOT)}/{given.name}/train.toml --root data "
+        f"--out runs/{given.name}",
+        metrics=own.metrics,
+        scorings=(*earlier, own),
+        training_set=facts_of(train),
+        training=training_of(given.run),
+        speed=speed(model),
+    )
     save(model, folder, card=card, storage=given.storage, overwrite=True)
     if given.storage == "int8":  # the rounded network's features and probabilities are others
         model = load(folder)
         fit_familiarity(model, train)
         calibrate(model, val)
         save(model, folder, card=card, storage=given.storage, overwrite=True)
-        model = load(given.run / "model")
     for name, source in (("history.csv", given.run / "history.csv"), ("train.toml", given.config)):
         shutil.copyfile(source, folder / name)
 
     stored = load(folder)
-    reports = {"stored": cellnet.evaluate(stored, test), "float": cellnet.evaluate(model, test)}
+    reports = {"stored": cellnet.evaluate(stored, test), "float": report}
     called = [report.predictions.probabilities.argmax(1) for report in reports.values()]
     size = sum(file.stat().st_size for file in folder.iterdir())
     rows = [
@@ -95,6 +111,23 @@ def main() -> None:
     rows = [{**row, "images_per_second": str(card.speed["images_per_second"]), **machine_facts()} for row in rows]
     replace_rows(RESULTS.with_name("shipped.csv"), ("model", "data", "weights"), rows)
     print("\n".join(f"{row['model']} {row['data']} {row['weights']}: {row['accuracy']}" for row in rows))
+
+
+def training_of(run: Path) -> dict[str, object]:
+    """How the run's weights came about, from its own records."""
+    session = json.loads((run / "run.json").read_text(encoding="utf-8"))["sessions"][-1]
+    with (run / "history.csv").open(newline="", encoding="utf-8") as file:
+        history = list(csv.DictReader(file))
+    config = cellnet.TrainConfig.from_toml(run / "config.toml")
+    best = max(history, key=lambda row: MONITORS[config.monitor] * float(row[config.monitor]))
+    return {
+        "seed": config.seed,
+        "epochs": len(history),
+        "best_epoch": int(best["epoch"]),
+        "precision": config.precision,
+        "hours": round(sum(float(row["seconds"]) for row in history) / 3600, 2),
+        **{key: session[key] for key in ("versions", "hardware")},
+    }
 
 
 def released(folder: Path) -> tuple[str, tuple[Scoring, ...]]:

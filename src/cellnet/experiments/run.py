@@ -114,7 +114,7 @@ def train_and_report(
         num_test_images=report.n,
         limits=train.card.known_defects if train.card else (),
         scorings=(scoring,),
-        training_set=_facts_of(train),
+        training_set=facts_of(train),
         training=_training(fit, config, str(next(fit.model.parameters()).device)),
     )
 
@@ -133,7 +133,7 @@ def cell_scale(train: CellDataset, preprocess: Preprocess, most: int = 400) -> f
     return share if share > 0 else None
 
 
-def _facts_of(train: CellDataset) -> dict[str, str]:
+def facts_of(train: CellDataset) -> dict[str, str]:
     """What the card says of the training data, where they have a card themselves."""
     names = ("title", "source", "licence", "citation", "stain", "scanner")
     return {name: getattr(train.card, name) for name in names if train.card and getattr(train.card, name)}
