@@ -194,3 +194,28 @@ class TestHarmonise:
     def test_nothing_in_common(self) -> None:
         with pytest.raises(LabelError, match=r"No class of 'custom' \(cat, dog\).*add synonyms"):
             harmonise(LabelSchema.from_names(["cat", "dog"]), PBC_LABELS)
+
+
+def test_maturation_runs_from_young_to_old_line_by_line() -> None:
+    names = [
+        "platelet",
+        "segmented neutrophil",
+        "smudge",
+        "Myelocyte",
+        "lymphocyte",
+        "blast",
+        "band_neutrophil",
+        "debris",
+    ]
+    schema = LabelSchema.from_names(names)
+    ordered = [schema.names[label] for label in schema.maturation_order]
+    line = ["blast", "Myelocyte", "band_neutrophil", "segmented neutrophil", "lymphocyte", "platelet"]
+    assert ordered == [*line, "smudge", "debris"]
+    assert sorted(PBC_LABELS.maturation_order) == list(range(8))
+
+
+def test_synonyms_have_their_step() -> None:
+    schema = LabelSchema(
+        "lab", (CellClass("MON", synonyms=("monocyte",)), CellClass("PMO", synonyms=("promyelocyte",)))
+    )
+    assert schema.maturation_order == (1, 0)

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -17,6 +18,8 @@ from cellnet.cli import app as cli
 from cellnet.datasets import load_dataset, samples
 from cellnet.errors import ConfigError
 from cellnet.hub import load_pretrained
+from cellnet.inference import Predictions
+from cellnet.labels import LabelSchema
 from cellnet.models import create_model
 from cellnet.training import Interrupted
 
@@ -141,6 +144,100 @@ def test_figures_go_into_the_card_of_an_own_folder(folder: Path, trained: tuple[
     code, _, log = run("evaluate", "--model", trained[0] / "model", *words)
     assert code == 0, log
     assert card.read_text(encoding="utf-8").count(", part test") == before + 1
+
+
+@pytest.fixture(scope="module")
+def scored(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Predictions files of two models in two folders, one of the same name each."""
+    files = []
+    for name, errors in (("old", 12), ("new", 4)):
+        called, targets = np.arange(120) % 3, np.arange(120) % 3
+        called[:errors] = (called[:errors] + 1) % 3
+        table = np.eye(3)[called] * 0.7 + 0.1
+        preds = Predictions([f"{i}.jpg" for i in range(120)], LabelSchema.from_names("xyz"), table, targets=targets)
+        files.append(preds.to_csv(tmp_path_factory.mktemp("scored") / f"{name}.csv"))
+    return files
+
+
+def test_compare_predictions_files(scored: list[Path], tmp_path: Path) -> None:
+    code, text, log = run("evaluate", "--compare", *scored, "--out", tmp_path / "out")
+    assert code == 0, log
+    assert "old − new: right alone 0 and 8 times, p = 0.0078" in text
+    assert (tmp_path / "out" / "differences.png").stat().st_size > 0
+    code, text, _ = run("evaluate", *scored, "--compare", "--json")
+    result = json.loads(text)
+    assert code == 0
+    assert result == json.loads((tmp_path / "out" / "comparison.json").read_text())
+    assert result["differences"][0]["figures"]["accuracy"]["value"] == pytest.approx(-8 / 120)
+    assert list(result["models"]) == ["old", "new"]
+
+
+def test_files_of_one_name_are_called_by_their_paths(scored: list[Path], tmp_path: Path) -> None:
+    same = tmp_path / "old.csv"
+    same.write_bytes(scored[1].read_bytes())
+    code, text, log = run("evaluate", "--compare", scored[0], same, scored[1], "--json")
+    assert code == 0, log
+    result = json.loads(text)
+    assert list(result["models"]) == [str(scored[0]), str(same), str(scored[1])]
+    assert len(result["differences"]) == 3
+
+
+def test_compare_needs_files_that_can_be_compared(
+    scored: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    short = tmp_path / "short.csv"
+    short.write_text("".join(scored[0].read_text().splitlines(keepends=True)[:-1]))
+    for words, message in (
+        (("--compare", scored[0]), "--compare was given 1 file(s)"),
+        (("--compare",), "--compare was given 0 file(s)"),
+        (("--compare", scored[0], short), "are about other images (120 and 119 rows; 119.jpg is in one only)"),
+        (("--compare", *scored, "--predictions", scored[0]), "leave out --record and --predictions"),
+        ((scored[0],), f"type --predictions {scored[0]} to score it"),
+    ):
+        code, text = main_error("evaluate", *words, capsys=capsys)
+        assert code == 1
+        assert message in text
+
+
+HEAD = "file,target,lymphocyte,monocyte\n"
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        (HEAD + "a,monocyte,0.5,0.4\n", "the probabilities sum to 0.9, not 1"),
+        (HEAD + "a,monocyte,nan,1\n", "lymphocyte is nan; a probability lies between 0 and 1"),
+        (HEAD + "a,monocite,0,1\n", "Did you mean 'monocyte'"),
+        (HEAD + "a,monocyte,0,1\nb,,0,1\n", "fill it in every row"),
+        (HEAD, "have no rows, so there is nothing to score"),
+        ("file,lymphocyte,monocyte\na,0,1\n", "add a column 'target'"),
+        ("file,target,label\na,monocyte,monocyte\n", "no class columns"),
+        ("file,target,lymphocyte,LYM\na,lym,0,1\n", "rename one"),
+    ],
+)
+def test_a_bad_predictions_file_gets_one_sentence(
+    table: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "given.csv").write_text(table)
+    code, text = main_error("evaluate", "--predictions", tmp_path / "given.csv", capsys=capsys)
+    assert code == 1
+    assert message in text
+
+
+@pytest.mark.parametrize(
+    ("table", "accuracy"),
+    [
+        (HEAD + "a,monocyte,0,1\n", 1.0),
+        (HEAD + "a,monocyte,0,1\nb,monocyte,1,0\n", 0.5),
+        ("file,target,cell\na,cell,1\nb,cell,1\n", 1.0),
+    ],
+    ids=["one row", "one class present", "one class"],
+)
+def test_small_predictions_files_are_scored(table: str, accuracy: float, tmp_path: Path) -> None:
+    (tmp_path / "given.csv").write_text(table)
+    code, text, log = run("evaluate", "--predictions", tmp_path / "given.csv", "--json")
+    assert code == 0, log
+    assert json.loads(text)["metrics"]["accuracy"]["value"] == accuracy
 
 
 def test_adapt_first_then_predict_or_evaluate(

@@ -129,3 +129,15 @@ def test_the_report_says_what_its_figures_do_not(tiny_model: CellClassifier, syn
     report = evaluate(tiny_model, cells)
     assert report.notes == (UPPER_BOUND, *defects)
     assert (report.title, report.dataset) == ("Evaluation on PBC", "PBC")
+
+
+def test_groups_of_the_data_set_widen_the_intervals(tiny_model: CellClassifier, synthetic: CellDataset) -> None:
+    copies = synthetic.subset(np.repeat(np.arange(48), 3))
+    alone, together = (
+        evaluate(tiny_model, copies),
+        evaluate(tiny_model, copies.with_groups(np.repeat(np.arange(48), 3))),
+    )
+    assert together.scored.units.grouped
+    assert not evaluate(tiny_model, synthetic.with_groups(np.arange(48))).scored.units.grouped
+    assert together.accuracy.value == alone.accuracy.value
+    assert together.accuracy.high - together.accuracy.low > 1.3 * (alone.accuracy.high - alone.accuracy.low)

@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from cellnet.errors import DataError
-from cellnet.evaluation.paired import holm, mcnemar
+from cellnet.evaluation.paired import holm, mcnemar, mcnemar_of_pairs
 
 
 @pytest.mark.parametrize(
@@ -42,3 +42,14 @@ def test_holm_keeps_its_promise() -> None:
     families = rng.uniform(size=(4000, 6))  # six true null hypotheses each
     alarms = np.mean([min(holm(p.tolist())) < 0.05 for p in families])
     assert 0.035 < alarms < 0.06
+
+
+def test_pairs_are_tested_one_by_one_and_corrected_together() -> None:
+    flags = {name: np.arange(40) < right for name, right in (("a", 40), ("b", 33), ("c", 30))}
+    pairs = [((x, flags[x]), (y, flags[y])) for x, y in (("a", "b"), ("b", "c"))]
+    first, second = mcnemar_of_pairs(pairs)
+    assert (first.first, first.second, first.only_first, first.only_second) == ("a", "b", 7, 0)
+    assert first.difference == pytest.approx(7 / 40)
+    assert [first.p, second.p] == pytest.approx([2 / 2**7, 2 / 2**3])
+    assert [first.p_holm, second.p_holm] == pytest.approx([2 * 2 / 2**7, 2 / 2**3])
+    assert mcnemar_of_pairs([]) == []

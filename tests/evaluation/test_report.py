@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as sk
 
-from cellnet.errors import ConfigError, DataError
+from cellnet.errors import ConfigError, DataError, UnknownNameError
 from cellnet.evaluation import Estimate, Report
 from cellnet.inference import Predictions
 from cellnet.labels import PBC_LABELS, LabelSchema
@@ -91,6 +91,86 @@ def test_an_absent_class_is_n_0_and_nan(report: Report) -> None:
     assert platelet["n"] == 0
     assert all(math.isnan(platelet[key].value) for key in ("precision", "recall", "f1", "npv"))
     assert platelet["specificity"].value > 0.9
+
+
+def test_areas_and_classwise_errors_stand_beside_each_class(report: Report) -> None:
+    known = report.predictions.readable
+    targets, probabilities = report.targets[known], report.predictions.probabilities[known]
+    for label, name in enumerate(PBC_LABELS.names[:7]):
+        figures = report.per_class[name]
+        own = targets == label
+        assert figures["roc_auc"].value == pytest.approx(sk.roc_auc_score(own, probabilities[:, label]), abs=1e-12)
+        expected = sk.average_precision_score(own, probabilities[:, label])
+        assert figures["average_precision"].value == pytest.approx(expected, abs=1e-12)
+    present = [report.per_class[name]["ece"].value for name in PBC_LABELS.names[:7]]
+    assert report.metrics["classwise_ece"].value == pytest.approx(np.mean(present))
+    assert all(math.isnan(report.per_class["platelet"][key].value) for key in ("roc_auc", "average_precision", "ece"))
+
+
+def test_the_confusion_matrix_along_the_lines_of_maturation(report: Report) -> None:
+    confusion, names = report.matured()
+    assert names[:2] == ["ig", "neutrophil"]
+    for i, true in enumerate(names):
+        for j, called in enumerate(names):
+            assert confusion[i, j] == report.confusion[PBC_LABELS.index(true), PBC_LABELS.index(called)]
+    assert [report.schema.names[label] for label in report.to_dict()["schema"]["maturation_order"]] == names
+
+
+def test_predictive_values_at_a_stated_prevalence(report: Report) -> None:
+    figures, share = report.per_class["ig"], report.per_class["ig"]["n"] / report.n
+    here = report.predictive_values({"ig": share})["ig"]
+    assert here["ppv"].value == pytest.approx(figures["precision"].value)
+    assert here["npv"].value == pytest.approx(figures["npv"].value)
+    rare = report.predictive_values({"immature granulocyte": 0.001, "platelet": 0.5})
+    assert list(rare) == ["ig", "platelet"]
+    assert rare["ig"]["ppv"].high < here["ppv"].low
+    assert rare["ig"]["npv"].low > here["npv"].low
+    assert math.isnan(rare["platelet"]["ppv"].value)
+    with pytest.raises(ConfigError, match="prevalence of ig is 3, but it is a share"):
+        report.predictive_values({"ig": 3})
+    with pytest.raises(UnknownNameError, match="Did you mean 'ig'"):
+        report.predictive_values({"igg": 0.1})
+
+
+def grouped(groups: list[str] | None) -> Report:
+    """Ten donors of forty images; with two of them the model fails often."""
+    rng = np.random.default_rng(0)
+    donors, targets = np.repeat(np.arange(10), 40), np.arange(400) % 8
+    wrong = rng.random(400) < np.where(donors < 2, 0.4, 0.02)
+    called = np.where(wrong, (targets + 1) % 8, targets)
+    table = np.eye(8)[called] * 0.84 + 0.02
+    return Report.from_predictions(
+        Predictions([str(i) for i in range(400)], PBC_LABELS, table, targets=targets, groups=groups)
+    )
+
+
+def test_images_of_one_donor_are_taken_together() -> None:
+    alone, together = grouped(None), grouped([f"donor {i // 40}" for i in range(400)])
+    for name, figure in together.metrics.items():
+        assert figure.value == pytest.approx(alone.metrics[name].value)
+        if alone.metrics[name].value < 1:
+            assert figure.high - figure.low > 1.3 * (alone.metrics[name].high - alone.metrics[name].low), name
+    figures = together.per_class["ig"]
+    for name in ("recall", "precision", "f1", "specificity", "npv", "roc_auc", "average_precision"):
+        single = alone.per_class["ig"][name]
+        assert figures[name].value == pytest.approx(single.value)
+        assert figures[name].high - figures[name].low > single.high - single.low
+    wide, narrow = (one.predictive_values({"ig": 0.1})["ig"]["ppv"] for one in (together, alone))
+    assert wide.high - wide.low > narrow.high - narrow.low
+    assert "images of one group (donor, slide, photograph) taken together" in together.to_dict()["intervals"]
+    assert "images taken as independent" in alone.to_dict()["intervals"]
+
+
+def test_groups_of_single_images_change_nothing() -> None:
+    assert grouped([str(i) for i in range(400)]).to_dict() == grouped(None).to_dict()
+
+
+def test_groups_survive_the_file(tmp_path: Path) -> None:
+    report = grouped([f"donor {i // 40}" for i in range(400)])
+    report.save(tmp_path)
+    again = Report.from_predictions(Predictions.read_csv(tmp_path / "predictions.csv"))
+    assert again.metrics["macro_f1"] == report.metrics["macro_f1"]
+    assert "The intervals take the images of one group" in (tmp_path / "report.html").read_text()
 
 
 def test_mistakes_come_worst_first(report: Report) -> None:
@@ -187,6 +267,42 @@ def test_a_folder_that_cannot_be_written_is_one_sentence(report: Report, tmp_pat
 def test_predictions_without_targets_are_refused() -> None:
     with pytest.raises(DataError, match="column 'target'"):
         Report.from_predictions(Predictions(["a"], PBC_LABELS, [[1 / 8] * 8]))
+
+
+def test_no_row_is_refused() -> None:
+    with pytest.raises(DataError, match="have no rows, so there is nothing to score"):
+        Report.from_predictions(Predictions([], PBC_LABELS, []))
+
+
+def test_a_schema_of_one_class() -> None:
+    preds = Predictions(list("abc"), LabelSchema.from_names(["cell"]), [[1.0]] * 3, targets=[0] * 3)
+    report = Report.from_predictions(preds)
+    assert report.accuracy.value == report.metrics["macro_f1"].value == report.metrics["top_2_accuracy"].value == 1
+    assert math.isnan(report.metrics["macro_roc_auc"].value)
+    json.dumps(report.to_dict(), allow_nan=False)
+
+
+def test_all_images_of_one_class_among_several() -> None:
+    preds = Predictions(list("abcd"), LabelSchema.from_names("xyz"), np.eye(3)[[0, 0, 0, 1]], targets=[0] * 4)
+    report = Report.from_predictions(preds)
+    assert report.metrics["balanced_accuracy"].value == 0.75
+    assert [figures["n"] for figures in report.per_class.values()] == [4, 0, 0]
+    assert math.isnan(report.per_class["x"]["specificity"].value)
+    assert math.isnan(report.metrics["macro_roc_auc"].value)
+    assert str(report).count("n/a") >= 6
+
+
+@pytest.mark.slow
+def test_a_million_rows() -> None:
+    n = 1_000_000
+    rng = np.random.default_rng(0)
+    targets, sure = rng.integers(0, 2, n), rng.beta(8, 1, n).astype(np.float32)
+    right = np.where(np.arange(2) == targets[:, None], sure[:, None], 1 - sure[:, None])
+    report = Report.from_predictions(Predictions([""] * n, LabelSchema.from_names("xy"), right, targets=targets))
+    called = report.predictions.probabilities.argmax(1)
+    assert report.metrics["macro_f1"].value == pytest.approx(sk.f1_score(targets, called, average="macro"), abs=1e-12)
+    assert all(0 <= e.high - e.low < 0.005 for e in report.metrics.values())
+    assert len(report.worst(20)) == 20
 
 
 def test_nothing_readable_is_refused() -> None:

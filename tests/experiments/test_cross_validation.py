@@ -16,7 +16,6 @@ from sklearn.metrics import balanced_accuracy_score, f1_score
 
 from cellnet.datasets import CellDataset
 from cellnet.errors import ConfigError, DataError, UnknownNameError
-from cellnet.evaluation.intervals import wilson
 from cellnet.experiments import CrossValidation, cross_validate, run
 from cellnet.experiments.cross_validation import ONE_REPETITION
 from cellnet.inference import Predictions
@@ -98,6 +97,8 @@ def test_out_of_fold_predictions(
     assert result.report.accuracy.value == right / len(rows)
     assert result.report.scored.units.grouped  # the interval knows that images of one group stand together
     assert result.report.accuracy.low < wilson(right, len(rows)).low
+    group_of = {file: "" if g is None else str(g) for file, g in zip(grouped.files, grouped.groups, strict=True)}
+    assert all(row["group"] == group_of[row["file"]] for row in rows)
     assert result.report.metrics.keys() >= {"macro_f1", "ece", "brier"}
     assert result.report.images is not None
     image = result.report.images(5)

@@ -9,9 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cellnet.datasets import CellDataset
 from cellnet.errors import ConfigError, DataError, LabelError
-from cellnet.inference import Predictions, softmax
+from cellnet.inference import Predictions, softmax, table
+from cellnet.inference.predictor import predict
 from cellnet.labels import PBC_LABELS, LabelSchema
+from cellnet.models import CellClassifier
 
 THREE = LabelSchema.from_names(["lymphocyte", "monocyte", "blast"])
 ODD_NAMES = [
@@ -172,6 +175,51 @@ def test_lengths_must_agree(wrong: dict[str, object]) -> None:
     arguments: dict[str, object] = {"files": ["a"], "schema": THREE, "probabilities": [[1.0, 0.0, 0.0]]}
     with pytest.raises(DataError, match=next(iter(wrong))):
         Predictions(**(arguments | wrong))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        ([0.9, 0.9, 0.0], "Row 1: the probabilities sum to 1.8, not 1"),
+        ([1.5, -0.5, 0.0], "Row 1: lymphocyte is 1.5; a probability lies between 0 and 1"),
+        ([0.0, 0.0, np.inf], "Row 1: blast is inf"),
+    ],
+)
+def test_rows_must_be_probabilities(row: list[float], words: str) -> None:
+    with pytest.raises(DataError, match=words):
+        Predictions(["a", "b"], THREE, [[1.0, 0.0, 0.0], row])
+
+
+def test_groups_are_kept_as_text_and_come_back(tmp_path: Path) -> None:
+    rows = [[1.0, 0.0, 0.0]] * 3
+    preds = Predictions(list("abc"), THREE, rows, targets=[0, 0, 0], groups=[7, None, "donor, 2"])
+    assert preds.groups == ["7", None, "donor, 2"]
+    assert (preds[0].group, preds[1].group) == ("7", None)
+    path = preds.to_csv(tmp_path / "out.csv")
+    assert path.read_text(encoding="utf-8").splitlines()[0].split(",")[:3] == ["file", "target", "group"]
+    again = Predictions.read_csv(path)
+    assert again.groups == preds.groups
+    assert json.loads(preds.to_json(tmp_path / "out.json").read_text())["predictions"][2]["group"] == "donor, 2"
+    assert read(tmp_path, "file,group,a,b\nx,,1,0\n").groups is None
+    with pytest.raises(DataError, match="groups has 1 entries for 3 files"):
+        Predictions(list("abc"), THREE, rows, groups=["a"])
+
+
+def test_a_data_sets_groups_come_with_its_predictions(tiny_model: CellClassifier, synthetic: CellDataset) -> None:
+    groups = [None if i % 5 == 0 else i // 4 for i in range(48)]
+    preds = predict(tiny_model, synthetic.with_groups(np.array(groups, object)))
+    assert preds.groups == [None if group is None else str(group) for group in groups]
+    assert predict(tiny_model, synthetic).groups is None
+
+
+def test_a_file_is_read_in_blocks_of_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(table, "ROWS_AT_ONCE", 2)
+    preds = make()
+    same(preds, Predictions.read_csv(preds.to_csv(tmp_path / "out.csv")))
+    with pytest.raises(DataError, match=r"Row 5 .* sum to 0\.9"):
+        read(tmp_path, HEAD + "a,monocyte,1,0\n\nb,monocyte,1,0\nx,monocyte,0.5,0.4\n")
+    with pytest.raises(DataError, match=r"Row 4 .*empty"):
+        read(tmp_path, HEAD + "a,monocyte,1,0\nb,monocyte,1,0\nc,,1,0\nd,,1,0\n")
 
 
 @pytest.mark.parametrize("targets", [True, False])

@@ -53,6 +53,8 @@ def evaluate(
     Example: `cellnet evaluate --compare old.csv new.csv`
     """
     if comparing:
+        if record or predictions is not None:
+            raise ConfigError("--compare takes predictions files alone; leave out --record and --predictions.")
         _compare(files or [], out, json)
         return
     if files:

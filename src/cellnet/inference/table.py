@@ -152,7 +152,7 @@ class _Rows:
 
     def __getitem__(self, column: str) -> Sequence[str]:
         """The cells of a column, which are empty where the file has no such column."""
-        return self._columns.get(column, [""] * len(self))
+        return self._columns[column] if column in self._columns else [""] * len(self)
 
     def __contains__(self, column: str) -> bool:
         return column in self._columns
@@ -219,8 +219,9 @@ def _join(path: Path, blocks: list[_Block], schema: LabelSchema) -> Table:
 
 def _probabilities(rows: _Rows, classes: list[str], readable: list[int]) -> NDArray[np.float64]:
     """The class columns of the readable rows."""
+    columns = [rows[name] for name in classes]
     for i in readable:
-        if not any(rows[name][i] for name in classes):
+        if not any(column[i] for column in columns):
             raise DataError(f"{rows.where(i)} has no probabilities; give them, or say in a column 'error' why not.")
     values = np.stack([_numbers(rows, name, readable)[readable] for name in classes], axis=1)
     if (improper := first_improper(values, classes)) is not None:
