@@ -177,7 +177,7 @@ class Scored:
             "nll": estimate_loss(calibration.negative_log_likelihoods, *scores),
             "coverage": self._share_of(self.accepted),
             "accepted_accuracy": self._share_of(right, self.accepted),
-            "aurc": estimate_area(self.probabilities, self.targets),
+            "aurc": estimate_area(*scores),
             **self._set_figures(),
         }
 
