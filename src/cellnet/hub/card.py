@@ -46,6 +46,7 @@ A classifier of single blood-cell images, made with cellnet.
 
 ```python
 import cellnet
+
 model = cellnet.load_pretrained("{source}")
 model.predict("smears/").to_csv("predictions.csv")
 ```
