@@ -16,6 +16,7 @@ from cellnet.augment import (
     Augmentation,
     RandomBlur,
     RandomColour,
+    RandomCutOut,
     RandomDihedral,
     RandomJpeg,
     RandomLab,
@@ -36,7 +37,8 @@ EVERY = [
     RandomLab(),
     RandomBlur(),
     RandomJpeg(),
-    Sometimes(RandomBlur(), 0.5),
+    RandomCutOut(),
+    Sometimes(RandomBlur(), 0.5, otherwise=RandomDihedral()),
 ]
 NAMES = [*PRESETS, *(repr(change) for change in EVERY[len(PRESETS) :])]
 every_change = pytest.mark.parametrize("augment", EVERY, ids=NAMES)
@@ -84,7 +86,7 @@ class TestEveryChange:
 
 class TestPresets:
     def test_weakest_first(self) -> None:
-        assert list(PRESETS) == ["none", "light", "strong", "domain"]
+        assert list(PRESETS) == ["none", "light", "strong", "mixed", "domain"]
 
     def test_none_changes_nothing(self, image: torch.Tensor) -> None:
         assert torch.equal(create_augmentation("none")(image), image)

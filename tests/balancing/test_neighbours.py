@@ -72,6 +72,23 @@ def test_int8_products_give_the_same(monkeypatch):
     assert np.array_equal(search(rows, 3), expected)
 
 
+def test_a_single_column_is_kept_from_int8_products(monkeypatch):
+    """Some processors' `_int_mm` takes the strides of N×1 for those of 1×N."""
+    columns = []
+
+    def noted(one, two):
+        columns.append(one.shape[1])
+        return one.int() @ two.int()
+
+    monkeypatch.setattr(torch, "_int_mm", noted)
+    monkeypatch.setattr(neighbours, "_multiplies_int8", lambda: True)
+    generator = np.random.default_rng(0)
+    for values in (1, 2, (1 << 16) + 1):
+        rows = generator.integers(0, 256, (9, values), np.uint8)
+        assert np.array_equal(search(rows, 3), by_hand(rows, 3))
+    assert set(columns) == {2, 1 << 16}
+
+
 def test_blocks_fit_their_bytes():
     assert neighbours.block_rows(3 * 299 * 299) == 500
     assert neighbours.block_rows(1) == 1024

@@ -7,6 +7,9 @@
 | `strong` | by any angle                   | 0.8-1.25 |       |         | 0.8-1.2 | blur: 2 of 10 images |
 | `domain` | by any angle                   | 0.6-2    | ± 8 % | 0.4-1.5 | 0.6-2   | 3 of 10 images each  |
 
+`domain` also covers the surroundings of half of its images (`cut_out`). `mixed` is `light` for one half of the images
+and `domain` for the other: for images from both laboratories.
+
 `strong` is for more images from the same laboratory, `domain` for images from another one: another amount of stain,
 another camera, cells cut out closer. Colour is brightness, contrast and saturation, and a hue that moves by 10
 degrees at most (`domain`: 15); hue moves little, since orange against violet granules is what tells an eosinophil
@@ -18,7 +21,7 @@ The functions take explicit numbers and draw nothing; the ``Random…`` classes 
 
 from cellnet.augment.camera import RandomBlur, RandomJpeg, blur, jpeg
 from cellnet.augment.colour import RandomColour, adjust_colour
-from cellnet.augment.geometry import RandomDihedral, RandomRotationScale, dihedral, rotate_scale
+from cellnet.augment.geometry import RandomCutOut, RandomDihedral, RandomRotationScale, cut_out, dihedral, rotate_scale
 from cellnet.augment.lab import RandomLab, perturb_lab
 from cellnet.augment.mixing import BatchMixing, cutmix, mixup
 from cellnet.augment.presets import PRESETS, Augmentation, Sometimes, create_augmentation
@@ -31,6 +34,7 @@ __all__ = [
     "BatchMixing",
     "RandomBlur",
     "RandomColour",
+    "RandomCutOut",
     "RandomDihedral",
     "RandomJpeg",
     "RandomLab",
@@ -40,6 +44,7 @@ __all__ = [
     "adjust_colour",
     "blur",
     "create_augmentation",
+    "cut_out",
     "cutmix",
     "dihedral",
     "estimate_stains",

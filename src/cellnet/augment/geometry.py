@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from cellnet.augment.draws import Range, check_numbers, check_range, log_uniform, uniform
-from cellnet.augment.pixels import Pixels, to_array, to_tensor
+from cellnet.augment.pixels import Pixels, check_image, to_array, to_tensor
+from cellnet.images import background_colour
 
 SCALES = (0.1, 10.0)
 """The least and the greatest factor of size that `rotate_scale` takes."""
@@ -97,6 +98,60 @@ def rotate_scale(
             (sin, cos, y - (sin * to_x + cos * to_y)),
         )
     )
+
+
+def cut_out(image: Tensor, share: float) -> Tensor:
+    """Keep the middle of an image and cover all around it with the colour of its background.
+
+    So look cells that were cut out close and then given a margin, as ``Preprocess(crop=2)`` does.
+
+    Args:
+        image: uint8 3×H×W.
+        share: Share of each side that stays, above 0 up to 1.
+
+    Returns:
+        uint8 3×H×W.
+
+    Raises:
+        ImageError: ``image`` is something else.
+        ConfigError: ``share`` is out of range.
+
+    Example:
+        >>> image = torch.full((3, 8, 8), 200, dtype=torch.uint8)
+        >>> image[:, 1:3, 1:3] = 90  # the neighbour of a cell
+        >>> cut_out(image, 0.5)[0, 1:3, 1:3]
+        tensor([[200, 200],
+                [200,  90]], dtype=torch.uint8)
+    """
+    check_numbers("share", [share], 0, 1)
+    check_image(image)
+    height, width = (max(1, round(share * side)) for side in image.shape[1:])
+    top, left = (image.shape[1] - height) // 2, (image.shape[2] - width) // 2
+    middle = (slice(None), slice(top, top + height), slice(left, left + width))
+    result = background_colour(image)[:, None, None].repeat(1, *image.shape[1:])
+    result[middle] = image[middle]
+    return result
+
+
+@dataclass(frozen=True)
+class RandomCutOut:
+    """The surroundings of the cell covered: `cut_out` with a drawn share.
+
+    Args:
+        share: Least and greatest share of each side that stays.
+
+    Raises:
+        ConfigError: A range that `cut_out` does not take.
+    """
+
+    share: Range = (0.5, 1.0)
+
+    def __post_init__(self) -> None:
+        check_range("share", self.share, 0, 1)
+
+    def __call__(self, image: Tensor) -> Tensor:
+        """uint8 3×H×W to the same shape."""
+        return cut_out(image, *uniform(self.share))
 
 
 @dataclass(frozen=True)

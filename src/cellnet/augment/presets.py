@@ -10,7 +10,7 @@ from torch import Tensor
 from cellnet.augment.camera import RandomBlur, RandomJpeg
 from cellnet.augment.colour import RandomColour
 from cellnet.augment.draws import check_numbers, happens
-from cellnet.augment.geometry import RandomDihedral, RandomRotationScale
+from cellnet.augment.geometry import RandomCutOut, RandomDihedral, RandomRotationScale
 from cellnet.augment.pixels import check_image
 from cellnet.augment.stain import RandomStain
 from cellnet.registry import check_name
@@ -58,6 +58,7 @@ class Sometimes:
     Args:
         change: The change.
         probability: Share of the images that undergo it, 0-1.
+        otherwise: What the other images undergo; nothing, where it is None.
 
     Raises:
         ConfigError: ``probability`` is not in 0-1.
@@ -65,13 +66,16 @@ class Sometimes:
 
     change: Change
     probability: float
+    otherwise: Change | None = None
 
     def __post_init__(self) -> None:
         check_numbers("probability", [self.probability], 0, 1)
 
     def __call__(self, image: Tensor) -> Tensor:
         """uint8 3×H×W to the same shape."""
-        return self.change(image) if happens(self.probability) else image
+        if happens(self.probability):
+            return self.change(image)
+        return image if self.otherwise is None else self.otherwise(image)
 
 
 def _light() -> Augmentation:
@@ -85,6 +89,7 @@ def _strong() -> Augmentation:
 def _domain() -> Augmentation:
     return Augmentation(
         (
+            Sometimes(RandomCutOut(), 0.5),
             RandomRotationScale(scale=(0.6, 2.0), shift=0.08),
             RandomStain(strength=(0.5, 1.2), factor=(0.8, 1.25), offset=0.03),
             RandomColour(brightness=(0.7, 1.1), contrast=(0.6, 1.2), saturation=(0.7, 2.0), hue=15.0, balance=0.15),
@@ -94,17 +99,22 @@ def _domain() -> Augmentation:
     )
 
 
+def _mixed() -> Augmentation:
+    return Augmentation((Sometimes(_domain(), 0.5, otherwise=_light()),))
+
+
 PRESETS: dict[str, Callable[[], Augmentation]] = {
     "none": Augmentation,
     "light": _light,
     "strong": _strong,
+    "mixed": _mixed,
     "domain": _domain,
 }
 """Name of each preset, weakest first, and what makes it."""
 
 
 def create_augmentation(name: str) -> Augmentation:
-    """The augmentation preset called ``name``: ``"none"``, ``"light"``, ``"strong"`` or ``"domain"``.
+    """The augmentation preset called ``name``: ``"none"``, ``"light"``, ``"strong"``, ``"mixed"`` or ``"domain"``.
 
     Returns:
         A picklable callable, uint8 3×H×W to uint8 of the same shape.

@@ -19,7 +19,14 @@ BLOCK_BYTES = 1 << 27
 _Multiply = tuple[int, Callable[[Tensor], Tensor], Callable[[Tensor, Tensor], Tensor]]
 _FLOAT64: _Multiply = (1 << 10, Tensor.double, torch.mm)
 _FLOAT32: _Multiply = (1 << 10, Tensor.float, torch.mm)
-_INT8: _Multiply = (1 << 16, Tensor.contiguous, lambda one, two: torch._int_mm(one, two))
+
+
+def _multiply_int8(one: Tensor, two: Tensor) -> Tensor:
+    """int8 product, added up in int32; a single column goes through float32, for `_int_mm` reads it wrongly."""
+    return torch._int_mm(one, two) if one.shape[1] > 1 else one.float() @ two.float()
+
+
+_INT8: _Multiply = (1 << 16, Tensor.contiguous, _multiply_int8)
 _MOST_ROWS = 1024  # of a block, whose distances to another block then take 8 MiB
 _TILE = 256  # rows of a block that are multiplied with its other rows at a time
 
