@@ -181,5 +181,5 @@ class TestOfYourOwn:
 
     def test_it_shows_what_it_does(self) -> None:
         assert repr(Augmentation((Sometimes(RandomBlur((0.5, 1)), 0.1),))) == (
-            "Augmentation(changes=(Sometimes(change=RandomBlur(sigma=(0.5, 1)), probability=0.1),))"
+            "Augmentation(changes=(Sometimes(change=RandomBlur(sigma=(0.5, 1)), probability=0.1, otherwise=None),))"
         )
