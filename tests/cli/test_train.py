@@ -19,6 +19,7 @@ from cellnet.cli.train import train
 from cellnet.errors import CellnetError, ConfigError, UnknownNameError
 from cellnet.evaluation import Report
 from cellnet.files import write_text
+from cellnet.hub import load_pretrained
 from cellnet.labels import PBC_LABELS
 from cellnet.training import TrainConfig
 
@@ -57,6 +58,24 @@ def test_two_stages(tmp_path: Path) -> None:
     for name in ("branch-1", "branch-2", "hybrid"):
         assert "epochs = 1\n" in (tmp_path / name / "config.toml").read_text()
         assert (tmp_path / name / "report" / "metrics.json").is_file()
+
+
+def test_trained_branches_are_fused(tmp_path: Path) -> None:
+    branches = []
+    for name in ("one", "two"):
+        words = [*QUICK, "--model", "cnn", "--head", "study", "--epochs", 1, "--out", tmp_path / name]
+        run(train, *words)
+        branches += ["--branch", tmp_path / name / "model"]
+    words = [*QUICK, "--model", "cnn+cnn", *branches, "--epochs", 1, "--crop", 0.8, "--out", tmp_path / "fused"]
+    result = json.loads(run(train, *words, "--fine-tune", "--json")[0])
+    assert result["checkpoint"] == str(tmp_path / "fused" / "model")
+    model = load_pretrained(tmp_path / "fused" / "model")
+    assert model.preprocess.crop == 0.8
+    assert str(branches[1]) in model.weights_card.starting_weights
+    with pytest.raises(ConfigError, match="--branch gives cnn, cnn; give one trained inception_v3 and one xception"):
+        run(train, *words[:-2], "--model", "hybrid", "--out", tmp_path / "no")
+    with pytest.raises(ConfigError, match="--stages two and --branch exclude each other"):
+        run(train, *words, "--stages", "two")
 
 
 RUN_FILE = """
@@ -197,7 +216,7 @@ def test_a_file_of_weights_takes_the_place_of_pretrained_ones(tmp_path: Path) ->
         (["--stages", "two", "--objective", "supcon"], ConfigError, "exclude each other"),
         (["--objective", "supcon", "--distill", "x"], ConfigError, "leave it out with --objective supcon"),
         (["--objective", "simclr"], UnknownNameError, "Unknown objective"),
-        (["--fine-tune"], ConfigError, "belongs to --stages two and --objective supcon"),
+        (["--fine-tune"], ConfigError, "belongs to --stages two, --branch and --objective supcon"),
         (["--protocol", "studdy"], UnknownNameError, "Did you mean 'study'"),
         (["--protocol", "gone.toml"], ConfigError, "Cannot read "),
         (["--protocol", "study", "--preset", "fast"], ConfigError, "exclude each other"),

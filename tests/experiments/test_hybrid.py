@@ -11,9 +11,10 @@ import torch
 from safetensors.torch import load_file
 
 from cellnet.datasets import CellDataset
-from cellnet.errors import ConfigError
-from cellnet.experiments import RunResult, create_network, train_two_stages
+from cellnet.errors import ConfigError, DataError
+from cellnet.experiments import RunResult, create_network, train_fused, train_two_stages
 from cellnet.experiments.hybrid import branch_names
+from cellnet.hub import load_pretrained
 from cellnet.labels import PBC_LABELS
 from cellnet.models import CellClassifier, HybridInceptionXception, create_model
 from cellnet.training import TrainConfig
@@ -44,6 +45,28 @@ def test_each_stage_is_a_run_of_its_own(stages: tuple[list[RunResult], Path]) ->
     ]
     assert all((result.checkpoint / "model.safetensors").is_file() for result in results)
     assert [len(result.fit.history) for result in results] == [1, 1, 2]
+
+
+def test_trained_networks_are_fused_at_another_size_and_crop(
+    parts: tuple[CellDataset, ...], stages: tuple[list[RunResult], Path], tmp_path: Path
+) -> None:
+    branches = [load_pretrained(result.checkpoint) for result in stages[0][:2]]
+    result = train_fused(
+        parts, branches, FUSED, tmp_path / "run", freeze=False, image_size=48, crop=0.8, dropout=0.1, device="cpu"
+    )
+    model = load_pretrained(result.checkpoint)
+    assert (model.preprocess.image_size, model.preprocess.crop, model.head.dropout) == (48, 0.8, 0.1)
+    assert model.backbone.name == "cnn+cnn"
+
+
+def test_networks_that_may_have_seen_test_images_are_refused(
+    cells: CellDataset, stages: tuple[list[RunResult], Path], tmp_path: Path
+) -> None:
+    branches = [load_pretrained(result.checkpoint) for result in stages[0][:2]]
+    with pytest.raises(DataError, match="The branch cnn was trained on other images"):
+        train_fused(cells.split((0.5, 0.17, 0.33), seed=1), branches, FUSED, tmp_path / "run")
+    with pytest.raises(ConfigError, match="fuses two networks, not 1"):
+        train_fused(cells.split((0.5, 0.17, 0.33), seed=0), branches[:1], FUSED, tmp_path / "run")
 
 
 def test_the_fused_layers_alone_were_trained(stages: tuple[list[RunResult], Path]) -> None:

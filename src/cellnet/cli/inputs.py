@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -75,6 +76,24 @@ def parse_settings(settings: list[str]) -> dict[str, Any]:
         except tomllib.TOMLDecodeError:
             values[key] = text
     return values
+
+
+def load_branches(given: list[str], networks: Sequence[str]) -> list[CellClassifier]:
+    """The trained models of ``--branch``, in the order of the networks that they shall be.
+
+    Raises:
+        ConfigError: They are not one of each.
+    """
+    from cellnet.hub import load_pretrained
+
+    models = [load_pretrained(name) for name in given]
+    names = [model.backbone.name for model in models]
+    if sorted(names) != sorted(networks):
+        raise ConfigError(
+            f"--branch gives {', '.join(names)}; give one trained {networks[0]} and one {networks[1]}, each by a "
+            "--branch of its own, or another --model."
+        )
+    return sorted(models, key=lambda model: networks.index(model.backbone.name))
 
 
 def load_teacher(name: str | None) -> CellClassifier | None:

@@ -63,6 +63,10 @@ class Recipe:
     std: Annotated[float | None, typer.Option("--std", help="Standard deviation that they expect.")] = None
     head: Annotated[str | None, typer.Option("--head", help="linear, or the study's: study.")] = None
     image_size: Annotated[int | None, typer.Option("--image-size", help="Side of the input, pixels.")] = None
+    crop: Annotated[
+        float | None,
+        typer.Option("--crop", help="Share of the shorter side that is seen, about the centre; above 1, a margin."),
+    ] = None
     protocol: Annotated[
         str | None,
         typer.Option("--protocol", help="study (as published), honest (ours), or a TOML file like theirs."),
@@ -146,6 +150,7 @@ class Recipe:
             "std": None if self.std is None else (self.std,) * 3,
             "head": self.head,
             "image_size": self.image_size,
+            "crop": self.crop,
         }
         chosen = self._protocol.for_model(name)[1]
         if self.weights is not None:

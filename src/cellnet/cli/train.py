@@ -10,7 +10,7 @@ import typer
 
 from cellnet.cli import options
 from cellnet.cli.console import log, print_json, say
-from cellnet.cli.inputs import load_teacher, open_dataset
+from cellnet.cli.inputs import load_branches, load_teacher, open_dataset
 from cellnet.cli.recipe import Recipe, Split, SplitSeed, this_command, with_recipe
 from cellnet.errors import ConfigError
 from cellnet.registry import check_name
@@ -31,12 +31,18 @@ def train(
         str,
         typer.Option("--stages", help="one; or two: the networks of hybrid (or a+b) alone, then fused and frozen."),
     ] = "one",
+    branch: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--branch", help="Twice: the trained networks of hybrid, by name or folder; the second of two stages alone."
+        ),
+    ] = None,
     objective: Annotated[
         str,
         typer.Option("--objective", help="cross-entropy; or supcon: an encoder by contrast, then a classifier on it."),
     ] = "cross-entropy",
     fine_tune: Annotated[
-        bool, typer.Option("--fine-tune", help="In the last of two stages, train the whole network.")
+        bool, typer.Option("--fine-tune", help="In the last of several stages, train the whole network.")
     ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Continue what stands in --out.")] = False,
     tensorboard: Annotated[
@@ -58,17 +64,19 @@ def train(
     check_name("objective", objective, ["cross-entropy", "supcon"])
     several = [
         *(["--stages two"] if stages == "two" else []),
+        *(["--branch"] if branch else []),
         *(["--objective supcon"] if objective == "supcon" else []),
     ]
-    if len(several) == 2:
-        raise ConfigError("--stages two and --objective supcon exclude each other; leave one out.")
+    if len(several) > 1:
+        raise ConfigError(f"{' and '.join(several)} exclude each other; give one.")
     if tensorboard and several:
         raise ConfigError(f"--tensorboard draws the curves of one training; leave it out with {several[0]}.")
     if distill is not None and several:
         raise ConfigError(f"--distill teaches one network by cross-entropy; leave it out with {several[0]}.")
     if fine_tune and not several:
         raise ConfigError(
-            "--fine-tune belongs to --stages two and --objective supcon; all other trainings train the whole network."
+            "--fine-tune belongs to --stages two, --branch and --objective supcon; all other trainings train the whole "
+            "network."
         )
     callbacks = [ProgressBar(log), *([TensorBoard(out / "tensorboard")] if tensorboard else [])]
     config = recipe.train_config()
@@ -83,23 +91,21 @@ def train(
         "command": this_command(),
         "starting_weights": recipe.starting_weights(),
     }
-    if stages == "two":
-        from cellnet.experiments.hybrid import FUSED_EPOCHS, branch_names, train_two_stages
+    if stages == "two" or branch:
+        from cellnet.experiments.hybrid import FUSED_EPOCHS, branch_names, train_fused, train_two_stages
 
         names = branch_names(recipe.model)
         fused = config if recipe.gives(recipe.model, "epochs") else replace(config, epochs=FUSED_EPOCHS)
-        results = train_two_stages(
-            parts,
-            [recipe.maker(images.labels, name, head="study") for name in names],
-            [*map(recipe.train_config, names), fused],
-            out,
-            freeze=not fine_tune,
-            image_size=recipe.model_options(recipe.model).get("image_size"),
-            **shared,
-        )
-        for result in results[:-1]:
-            log.print(str(result.report))
-        result = results[-1]
+        chosen = recipe.model_options(recipe.model)
+        shared |= {"freeze": not fine_tune, **{k: chosen[k] for k in ("image_size", "crop", "dropout") if k in chosen}}
+        if branch:
+            shared["starting_weights"] = " and ".join(branch)
+            result = train_fused(parts, load_branches(branch, names), fused, out, **shared)
+        else:
+            makers = [recipe.maker(images.labels, name, head="study") for name in names]
+            *first, result = train_two_stages(parts, makers, [*map(recipe.train_config, names), fused], out, **shared)
+            for one in first:
+                log.print(str(one.report))
     elif objective == "supcon":
         from cellnet.experiments import classifier_config, train_contrastive
 

@@ -13,12 +13,12 @@ import torch
 from cellnet.backbones import check_image_size
 from cellnet.datasets import CellDataset
 from cellnet.errors import ConfigError
-from cellnet.experiments.run import RunResult, train_and_report
+from cellnet.experiments.run import RunResult, check_origin, check_three, train_and_report
 from cellnet.experiments.study import MakeModel
 from cellnet.labels import LabelSchema
 from cellnet.models import CellClassifier, HybridInceptionXception, create_model
 from cellnet.models.factory import HYBRID_BACKBONE
-from cellnet.training import Callback, TrainConfig
+from cellnet.training import TrainConfig
 
 FUSED_EPOCHS = 5
 """Epochs of the study's second stage."""
@@ -75,12 +75,10 @@ def train_two_stages(
     *,
     freeze: bool = True,
     image_size: int | None = None,
-    split: str = "",
-    resume: bool = False,
-    device: str | None = None,
-    callbacks: Sequence[Callback] = (),
-    command: str = "",
+    crop: float | None = None,
+    dropout: float = 0.5,
     starting_weights: str = "",
+    **options: Any,
 ) -> list[RunResult]:
     """The study's two stages: train two networks alone, then fuse them.
 
@@ -93,13 +91,11 @@ def train_two_stages(
         configs: How to train the first, the second, and the fused one.
         out: Folder of the stages.
         freeze: Train the fused layers alone, as the study does; False trains everything.
-        image_size: Side in pixels of the fused one's images; that of the two networks where it is None.
-        split: See `train_and_report`, as for the other arguments.
-        resume: See `train_and_report`.
-        device: See `train_and_report`.
-        callbacks: See `train_and_report`.
-        command: See `train_and_report`.
+        image_size: See `fuse`.
+        crop: See `fuse`.
+        dropout: See `fuse`.
         starting_weights: Where the two networks' weights start from.
+        **options: See `train_and_report`: split, resume, device, callbacks, command.
 
     Returns:
         What each stage gave, the hybrid last.
@@ -115,41 +111,106 @@ def train_two_stages(
         )
 
     a, b = (make() for make in make_branches)
-    _fuse(a, b, freeze, image_size)  # what cannot be fused is found now, not after two trainings
-
-    def stage(folder: str, model: CellClassifier, config: TrainConfig, name: str, start: str) -> RunResult:
-        return train_and_report(
-            parts,
-            model,
-            config,
-            Path(out) / folder,
-            name=name,
-            split=split,
-            resume=resume,
-            device=device,
-            callbacks=callbacks,
-            command=command,
-            starting_weights=start,
-        )
+    form = {"freeze": freeze, "image_size": image_size, "crop": crop, "dropout": dropout}
+    fuse(a, b, **form)  # what cannot be fused is found now, not after two trainings
 
     results = []
     for number, (make, config) in enumerate(zip(make_branches, configs, strict=False), start=1):
         torch.manual_seed(config.seed)
         model = make()
-        results.append(stage(f"branch-{number}", model, config, model.backbone.name, starting_weights))
-    fused = configs[2]
-    torch.manual_seed(fused.seed)
-    a, b = (result.fit.model for result in results)
-    hybrid = _fuse(a, b, freeze, image_size)
-    if freeze:
-        fused = replace(fused, freeze_epochs=0)  # they end in thawing what is to stay frozen
+        folder = Path(out) / f"branch-{number}"
+        results.append(
+            train_and_report(
+                parts, model, config, folder, name=model.backbone.name, starting_weights=starting_weights, **options
+            )
+        )
+    start = "branch-1 and branch-2 of this run"
+    branches = [result.fit.model for result in results]
+    return [
+        *results,
+        _train(parts, branches, configs[2], Path(out) / "hybrid", form, starting_weights=start, **options),
+    ]
+
+
+def train_fused(
+    parts: Sequence[CellDataset],
+    branches: Sequence[CellClassifier],
+    config: TrainConfig,
+    out: str | PathLike[str],
+    *,
+    freeze: bool = True,
+    image_size: int | None = None,
+    crop: float | None = None,
+    dropout: float = 0.5,
+    **options: Any,
+) -> RunResult:
+    """The second of the study's stages alone: fuse two networks that were trained before, and train the whole.
+
+    Args:
+        parts: Training, validation and test part. The networks must not have seen the last two.
+        branches: The two networks, each with the study's head.
+        config: How to train.
+        out: Run folder.
+        freeze: See `fuse`.
+        image_size: See `fuse`.
+        crop: See `fuse`.
+        dropout: See `fuse`.
+        **options: See `train_and_report`: split, resume, device, callbacks, command, starting_weights.
+
+    Raises:
+        ConfigError: Not two networks, or two that cannot be fused.
+        DataError: A network's card says that it was trained on another division of the images.
+        CellnetError: As `train_and_report`.
+    """
+    if len(branches) != 2:
+        raise ConfigError(f"The hybrid fuses two networks, not {len(branches)}; give two, e.g. inception_v3, xception.")
+    train = check_three(parts)[0]
+    for branch in branches:
+        check_origin(branch, train, f"The branch {branch.backbone.name}")
+    form = {"freeze": freeze, "image_size": image_size, "crop": crop, "dropout": dropout}
+    return _train(parts, branches, config, out, form, **options)
+
+
+def _train(
+    parts: Sequence[CellDataset],
+    branches: Sequence[CellClassifier],
+    config: TrainConfig,
+    out: str | PathLike[str],
+    form: dict[str, Any],
+    **options: Any,
+) -> RunResult:
+    torch.manual_seed(config.seed)
+    hybrid = fuse(*branches, **form)
+    if form["freeze"]:
+        config = replace(config, freeze_epochs=0)  # they end in thawing what is to stay frozen
     name = "hybrid" if hybrid.backbone.name == HYBRID_BACKBONE else hybrid.backbone.name
-    return [*results, stage("hybrid", hybrid, fused, name, "branch-1 and branch-2 of this run")]
+    return train_and_report(parts, hybrid, config, out, name=name, **options)
 
 
-def _fuse(a: CellClassifier, b: CellClassifier, freeze: bool, image_size: int | None) -> HybridInceptionXception:
-    hybrid = HybridInceptionXception.from_branches(a, b, freeze=freeze)
-    if image_size is not None:
-        check_image_size(hybrid.backbone, image_size)
-        hybrid.preprocess = replace(hybrid.preprocess, image_size=image_size)
+def fuse(
+    a: CellClassifier,
+    b: CellClassifier,
+    *,
+    freeze: bool = True,
+    image_size: int | None = None,
+    crop: float | None = None,
+    dropout: float = 0.5,
+) -> HybridInceptionXception:
+    """`HybridInceptionXception.from_branches`, for images of another size or crop than those of the two networks.
+
+    Args:
+        a: First network.
+        b: Second network.
+        freeze: Train the fused layers alone, as the study does; False trains everything.
+        image_size: Side in pixels of the hybrid's images; that of the two networks where it is None.
+        crop: Share of the shorter side that it sees; that of the two networks where it is None.
+        dropout: Dropout of the fused layers.
+
+    Raises:
+        CellnetError: As `HybridInceptionXception.from_branches`, or an image size that a network does not take.
+    """
+    hybrid = HybridInceptionXception.from_branches(a, b, freeze=freeze, dropout=dropout)
+    own = hybrid.preprocess
+    hybrid.preprocess = replace(own, image_size=image_size or own.image_size, crop=crop or own.crop)
+    check_image_size(hybrid.backbone, hybrid.preprocess.image_size)
     return hybrid

@@ -15,7 +15,7 @@ from cellnet.files import read_toml
 from cellnet.registry import check_name
 from cellnet.training import TrainConfig
 
-MODEL_OPTIONS = ("image_size", "pretrained", "head", "dropout", "mean", "std")
+MODEL_OPTIONS = ("image_size", "crop", "pretrained", "head", "dropout", "mean", "std")
 """Options of `create_model` that a protocol can give."""
 
 

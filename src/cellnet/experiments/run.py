@@ -83,7 +83,7 @@ def train_and_report(
     folder = Path(out)
     train, val, test = check_three(parts)
     if distill is not None:
-        check_teacher(distill, train)
+        check_origin(distill, train, "The teacher")
     split_digest = split_hash(train, val, test)
     trainer = Trainer(
         model,
@@ -166,19 +166,19 @@ def check_three(parts: Sequence[CellDataset]) -> tuple[CellDataset, CellDataset,
     return train, val, test
 
 
-def check_teacher(teacher: CellClassifier, train: CellDataset) -> None:
-    """Refuse a teacher that may have seen test images: it would tell them to its student.
+def check_origin(model: CellClassifier, train: CellDataset, who: str) -> None:
+    """Refuse a trained model to go on from that may have seen test images: it would tell what it saw there.
 
-    Safe are a teacher of the same training part, and one of another data set.
+    Safe are a model of the same training part, and one of another data set.
 
     Raises:
         DataError: It learned on other images of the same data set, or nobody knows on which.
     """
-    card = teacher.weights_card
+    card = model.weights_card
     name = train.card.name if train.card else train.labels.name
     if card is None or (card.training_data == name and card.training_data_hash != train.fingerprint()):
         on = "unknown images: it has no card" if card is None else f"other images of {name!r} than this training part"
         raise DataError(
-            f"The teacher was trained on {on}. Test images may be among them, which it would tell its student; train "
-            "a teacher on the same split (the same --split and --split-seed) and give its checkpoint folder."
+            f"{who} was trained on {on}. Test images may be among them, and what it learned from them would count "
+            "as success; train it on the same split (the same --split and --split-seed) and give its checkpoint folder."
         )

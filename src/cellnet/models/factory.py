@@ -40,6 +40,7 @@ def create_model(
     pretrained: bool = False,
     weights: str | Path | None = None,
     image_size: int | None = None,
+    crop: float = 1.0,
     dropout: float | None = None,
     mean: Statistics | None = None,
     std: Statistics | None = None,
@@ -53,6 +54,7 @@ def create_model(
         pretrained: Download timm's weights for the backbone. False never touches the network.
         weights: Start the backbone from this local safetensors file, in timm's keys.
         image_size: Side of the images in pixels; the backbone's own where None.
+        crop: Share of each image's shorter side that is seen, about the centre; see `Preprocess`.
         dropout: Dropout of the head; the head's own where None.
         mean: Channel means that the weights want, where they differ from the backbone's own.
         std: Channel standard deviations, likewise.
@@ -78,6 +80,7 @@ def create_model(
         check_image_size(backbone, image_size)
     preprocess = Preprocess(
         backbone.input_size if image_size is None else image_size,
+        crop,
         mean=backbone.mean if mean is None else mean,
         std=backbone.std if std is None else std,
     )
