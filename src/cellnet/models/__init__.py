@@ -13,6 +13,7 @@ from cellnet.models.describe import describe_models
 from cellnet.models.factory import create_model, from_architecture, list_models
 from cellnet.models.heads import FusionHead, Head, LinearHead, StudyHead
 from cellnet.models.hybrid import HybridInceptionXception
+from cellnet.models.restriction import restrict
 from cellnet.models.segmenting import SegmentingClassifier
 
 __all__ = [
@@ -33,4 +34,5 @@ __all__ = [
     "describe_models",
     "from_architecture",
     "list_models",
+    "restrict",
 ]

@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from os import PathLike
     from pathlib import Path
 
@@ -60,6 +61,14 @@ class ModelVerbs:
             **options: Options of `cellnet.inference.adapt`, e.g. ``prior``.
         """
         return import_module("cellnet.inference").adapt(self, inputs, **options)  # type: ignore[no-any-return]
+
+    def restrict(self, names: Iterable[str]) -> CellClassifier:
+        """A copy that answers with some of the classes only: `cellnet.models.restrict`.
+
+        Args:
+            names: The classes to keep.
+        """
+        return import_module("cellnet.models").restrict(self, names)  # type: ignore[no-any-return]
 
     def explain(self, inputs: Any, **options: Any) -> list[Explanation]:
         """Which pixels spoke for a class: `cellnet.inference.explain` with this model.
