@@ -290,7 +290,7 @@ def test_unknown_keys_are_left_alone(checkpoint: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda c: c.update(format=2, cellnet="9.1"), "written by cellnet 9.1.*pip install --upgrade"),
+        (lambda c: c.update(format=3, cellnet="9.1"), "written by cellnet 9.1.*pip install --upgrade"),
         (lambda c: c.pop("format"), "no 'format'"),
         (lambda c: c.update(format="1"), "no 'format'"),
         (lambda c: c.pop("architecture"), "'architecture' is None"),

@@ -9,6 +9,7 @@ from cellnet.hub.index import Published
 from cellnet.hub.mirror import copy_pretrained
 from cellnet.hub.publish import publish, push_to_hub
 from cellnet.hub.record import record
+from cellnet.hub.sharing import share
 
 __all__ = [
     "Published",
@@ -23,4 +24,5 @@ __all__ = [
     "record",
     "save",
     "self_test",
+    "share",
 ]

@@ -19,12 +19,12 @@ from cellnet.hub import config as config_file
 from cellnet.hub.card import render_card
 from cellnet.hub.config import CheckpointConfig
 from cellnet.hub.golden import Golden, make_golden
+from cellnet.hub.sharing import WEIGHTS, read_weights
 from cellnet.hub.storage import pack, unpack
 from cellnet.inference import torch_device
 from cellnet.models import CellClassifier, from_architecture
 from cellnet.tensors import read_tensors, write_tensors
 
-WEIGHTS = "model.safetensors"
 GOLDEN = "golden.safetensors"
 README = "README.md"
 
@@ -104,7 +104,7 @@ def load(folder: str | os.PathLike[str], *, device: str | torch.device | None = 
     if not path.is_dir():
         raise WeightsError(f"There is no folder {path}; give the path of a checkpoint folder.")
     config = CheckpointConfig.read(path)
-    state = unpack(read_tensors(path / WEIGHTS, config.sha256))
+    state = unpack(read_weights(path, config))
     model = _build(path, config)
     _fill(path / WEIGHTS, model, state)
     _check_classes(path, config, len(model.labels))
@@ -123,7 +123,7 @@ def verify(folder: Path) -> CheckpointConfig:
         WeightsError: A file is missing, damaged or another one.
     """
     config = CheckpointConfig.read(folder)
-    read_tensors(folder / WEIGHTS, config.sha256)
+    read_weights(folder, config)
     if config.golden:
         read_tensors(folder / GOLDEN, config.golden["sha256"])
     return config

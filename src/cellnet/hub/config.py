@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from cellnet._version import __version__
 from cellnet.cards import WeightsCard
-from cellnet.errors import CellnetError, WeightsError
+from cellnet.errors import CellnetError, ConfigError, WeightsError
 from cellnet.files import write_text
 from cellnet.hub.storage import STORAGES
 from cellnet.inference import PredictionSets, RiskControl
@@ -19,8 +19,9 @@ from cellnet.labels import LabelSchema
 from cellnet.models import Calibrator, TemperatureScaling
 from cellnet.registry import check_name
 
-FORMAT = 1
-"""Raised when an older cellnet could no longer read the folder; new keys alone do not raise it."""
+FORMAT = 2
+"""Raised when an older cellnet could no longer read the folder; new keys alone do not raise it. A folder is written in
+the oldest format that can say what it holds: 2 are shared tensors."""
 
 NAME = "config.json"
 THRESHOLDS = ("probability", "distance", "energy")
@@ -28,6 +29,30 @@ THRESHOLDS = ("probability", "distance", "energy")
 _MAX_BYTES = 1_000_000
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Shared:
+    """Tensors that lie in a checkpoint folder beside this one.
+
+    Args:
+        folder: Name of that folder.
+        sha256: Hash of its weights file.
+        names: What names of tensors begin with here -> what they begin with there.
+
+    Raises:
+        ConfigError: ``folder`` is no name, or a name is no text.
+    """
+
+    folder: str
+    sha256: str
+    names: dict[str, str]
+
+    def __post_init__(self) -> None:
+        if self.folder in ("", ".", "..") or Path(self.folder).name != self.folder or "\\" in self.folder:
+            raise ConfigError(f"{self.folder!r} is not the name of a folder beside this one.")
+        if not all(isinstance(word, str) for word in (self.sha256, *self.names, *self.names.values())):
+            raise ConfigError(f"The names of shared tensors are texts, not {self.names!r}.")
 
 
 @dataclass(frozen=True)
@@ -45,6 +70,7 @@ class CheckpointConfig:
         risk_control: What the threshold of the probability guarantees, if anything.
         sets: How prediction sets are made, if at all.
         nucleus_share: How large cells look in the training images, above 0; None where it is not known.
+        shared: Tensors that are not in the weights file, but beside the folder, see `cellnet.hub.sharing`.
         golden: Hash, tolerance and library versions of the golden logits; empty where there are none.
         cellnet: Version of cellnet that wrote the folder.
     """
@@ -58,6 +84,7 @@ class CheckpointConfig:
     risk_control: RiskControl | None = None
     sets: PredictionSets | None = None
     nucleus_share: float | None = None
+    shared: tuple[Shared, ...] = ()
     golden: dict[str, Any] = field(default_factory=dict)
     cellnet: str = __version__
 
@@ -80,8 +107,8 @@ class CheckpointConfig:
 
     def write(self, folder: Path) -> None:
         """Write ``config.json`` into ``folder``."""
-        data = {
-            "format": FORMAT,
+        data: dict[str, Any] = {
+            "format": FORMAT if self.shared else 1,
             "cellnet": self.cellnet,
             "architecture": self.architecture,
             "temperature": self.temperature,
@@ -94,6 +121,8 @@ class CheckpointConfig:
             "weights": {"storage": self.storage, "sha256": self.sha256},
             "golden": self.golden,
         }
+        if self.shared:
+            data["weights"]["shared"] = [asdict(shared) for shared in self.shared]
         write_text(folder / NAME, json.dumps(data, indent=2, allow_nan=False) + "\n")
 
     @classmethod
@@ -127,6 +156,7 @@ class CheckpointConfig:
                 risk_control=_optional(path, data, "risk_control", RiskControl.from_dict),
                 sets=_optional(path, data, "sets", PredictionSets.from_dict),
                 nucleus_share=None if share is None else _positive(path, "nucleus_share", share),
+                shared=tuple(_read_shared(path, entry) for entry in _get(path, weights, "shared", list, [])),
                 golden=golden,
                 cellnet=str(data.get("cellnet", "unknown")),
             )
@@ -160,6 +190,12 @@ def _read_json(path: Path) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise WeightsError(f"{path} holds no JSON object; get the checkpoint folder again.")
     return data
+
+
+def _read_shared(path: Path, entry: object) -> Shared:
+    if not isinstance(entry, dict):
+        raise WeightsError(f"{path} has shared tensors without a folder; get the checkpoint folder again.")
+    return Shared(*(_get(path, entry, key, kind) for key, kind in (("folder", str), ("sha256", str), ("names", dict))))
 
 
 def _read_card(data: dict[str, Any], folder: Path) -> WeightsCard:

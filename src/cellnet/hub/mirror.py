@@ -7,8 +7,10 @@ import shutil
 from pathlib import Path
 
 from cellnet.hub import config as config_file
-from cellnet.hub.checkpoint import GOLDEN, README, WEIGHTS, new_folder, verify
+from cellnet.hub.checkpoint import GOLDEN, README, new_folder, verify
+from cellnet.hub.config import CheckpointConfig
 from cellnet.hub.find import find
+from cellnet.hub.sharing import WEIGHTS, make_whole
 
 
 def copy_pretrained(name: str | os.PathLike[str], folder: str | os.PathLike[str]) -> Path:
@@ -40,6 +42,8 @@ def copy_pretrained(name: str | os.PathLike[str], folder: str | os.PathLike[str]
         for file in (config_file.NAME, WEIGHTS, GOLDEN, README):
             if (source / file).is_file():
                 shutil.copyfile(source / file, temporary / file)
+        if CheckpointConfig.read(source).shared:
+            make_whole(source, temporary)
         verify(temporary)
     return copy
 

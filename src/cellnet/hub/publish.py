@@ -15,10 +15,11 @@ from cellnet.download import is_offline
 from cellnet.errors import ConfigError, WeightsError
 from cellnet.hub import config as config_file
 from cellnet.hub.card import render_card
-from cellnet.hub.checkpoint import GOLDEN, README, WEIGHTS, load, save
+from cellnet.hub.checkpoint import GOLDEN, README, load, save
 from cellnet.hub.config import CheckpointConfig
 from cellnet.hub.index import Published
 from cellnet.hub.record import check_report
+from cellnet.hub.sharing import WEIGHTS, make_whole
 from cellnet.hub.trouble import explained
 from cellnet.models import CellClassifier
 
@@ -85,9 +86,13 @@ def publish(folder: str | os.PathLike[str], repo: str, *, private: bool | None =
         raise WeightsError(f"{path} has no golden logits, by which others test their machine; load and save it again.")
     config = CheckpointConfig.read(path)
     card = render_card(config.card, model, source=f"hf://{repo}", storage=config.storage)
-    files: dict[str, Path | bytes] = {name: path / name for name in (config_file.NAME, WEIGHTS, GOLDEN)}
-    files[README] = card.encode()
-    with explained(repo):
+    with TemporaryDirectory() as temporary, explained(repo):
+        whole = path
+        if config.shared:  # its neighbours stay behind
+            whole = Path(temporary)
+            config = make_whole(path, whole)
+        files: dict[str, Path | bytes] = {name: whole / name for name in (config_file.NAME, WEIGHTS)}
+        files |= {GOLDEN: path / GOLDEN, README: card.encode()}
         from huggingface_hub import CommitOperationAdd, HfApi
 
         api = HfApi(library_name="cellnet", library_version=__version__)
@@ -97,7 +102,7 @@ def publish(folder: str | os.PathLike[str], repo: str, *, private: bool | None =
             [CommitOperationAdd(name, content) for name, content in files.items()],
             commit_message=f"{config.card.name}, version {config.card.version}, by cellnet {__version__}",
         )
-    digest = hashlib.sha256((path / config_file.NAME).read_bytes()).hexdigest()
+        digest = hashlib.sha256((whole / config_file.NAME).read_bytes()).hexdigest()
     return str(commit.commit_url), Published(repo, str(commit.oid), digest, config.sha256)
 
 

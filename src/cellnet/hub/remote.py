@@ -12,8 +12,9 @@ from pathlib import Path
 from cellnet.download import is_offline
 from cellnet.errors import WeightsError
 from cellnet.hub import config as config_file
-from cellnet.hub.checkpoint import GOLDEN, README, WEIGHTS, verify
+from cellnet.hub.checkpoint import GOLDEN, README, verify
 from cellnet.hub.index import Published
+from cellnet.hub.sharing import WEIGHTS
 from cellnet.hub.trouble import UnreachableError, explained
 
 MAX_BYTES = {config_file.NAME: 10**6, README: 10**6, GOLDEN: 10**8, WEIGHTS: 2**32}
