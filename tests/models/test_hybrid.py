@@ -125,3 +125,20 @@ def test_the_head_of_the_study_is_the_default(images: Tensor) -> None:
     hybrid = HybridInceptionXception(backbone, PBC_LABELS, preprocess)  # type: ignore[arg-type]
     assert hybrid.head.architecture == {"name": "fusion", "dropout": 0.5}
     assert hybrid(images).shape == (4, 8)
+
+
+def test_a_branch_comes_out_as_it_went_in(branches: tuple[CellClassifier, CellClassifier], images: Tensor) -> None:
+    hybrid = HybridInceptionXception.from_branches(*branches, dropout=0.1).eval()
+    for number, given in enumerate(branches):
+        alone = hybrid.branch(number).eval()
+        given.eval()
+        assert (alone.backbone.name, alone.preprocess) == (given.backbone.name, given.preprocess)
+        features = given.features(images)
+        assert torch.equal(alone.features(images), features)
+        assert torch.equal(alone.head.branch(features), given.head.branch(features))
+        assert alone.head.dropout == 0.1
+        assert all(p.requires_grad for p in alone.parameters())
+        alone.head.classify.load_state_dict(given.head.classify.state_dict())
+        torch.testing.assert_close(alone(images), given(images))
+    with pytest.raises(ConfigError, match="no branch 2; give one of 0, 1"):
+        hybrid.branch(2)

@@ -37,6 +37,7 @@ class HybridInceptionXception(CellClassifier):
     """
 
     backbone: CompositeBackbone
+    head: FusionHead
 
     def __init__(
         self,
@@ -100,6 +101,26 @@ class HybridInceptionXception(CellClassifier):
         if freeze:
             hybrid.freeze_branches()
         return hybrid
+
+    def branch(self, index: int) -> CellClassifier:
+        """One of the networks alone, as the hybrid has it now: a copy up to and including its dense layer of 1024.
+
+        Its last layer starts from nothing, since the hybrid has none for a single network.
+
+        Args:
+            index: 0 for the first network, 1 for the second.
+
+        Raises:
+            ConfigError: No such network.
+        """
+        networks = self.backbone.branches
+        if index not in range(len(networks)):
+            raise ConfigError(f"There is no branch {index}; give one of {', '.join(map(str, range(len(networks))))}.")
+        network = copy.deepcopy(networks[index])
+        head = StudyHead(network.num_features, len(self.labels), self.head.dropout)
+        head.branch.load_state_dict(self.head.branches[index].state_dict())
+        preprocess = replace(self.preprocess, mean=network.mean, std=network.std)
+        return CellClassifier(network, self.labels, preprocess, head).requires_grad_(True)
 
     def freeze_branches(self) -> None:
         """Freeze the networks and the dense layer behind each, so that the fused layers alone train.
