@@ -22,12 +22,13 @@ import torch
 from collect import RESULTS, machine_facts, replace_rows
 
 import cellnet
-from cellnet.cards import Scoring
+from cellnet.cards import Scoring, WeightsCard
 from cellnet.cli.inputs import open_dataset
 from cellnet.datasets import read_split
 from cellnet.evaluation import calibrate
 from cellnet.experiments.run import facts_of
 from cellnet.hub import load, record, save
+from cellnet.hub.config import CheckpointConfig
 from cellnet.inference import fit_familiarity
 from cellnet.training.config import MONITORS
 
@@ -77,38 +78,58 @@ def main() -> None:
         shutil.copyfile(source, folder / name)
 
     stored = load(folder)
-    reports = {"stored": cellnet.evaluate(stored, test), "float": report}
-    called = [report.predictions.probabilities.argmax(1) for report in reports.values()]
-    size = sum(file.stat().st_size for file in folder.iterdir())
+    judged = cellnet.evaluate(stored, test)
+    called = [one.predictions.probabilities.argmax(1) for one in (judged, report)]
+    same = f"{100 * (called[0] == called[1]).mean():.2f} %"
     rows = [
-        {
-            "model": given.name,
-            "version": version,
-            "data": "PBC pool, test part",
-            "weights": given.storage if kind == "stored" else "float32",
-            "megabytes": f"{size / 1e6:.1f}" if kind == "stored" else "",
-            "images": str(report.n),
-            **figures(report),
-            "same_class_as_float": f"{100 * (called[0] == called[1]).mean():.2f} %",
-        }
-        for kind, report in reports.items()
+        row_of(folder, card, judged, weights=given.storage, same=same),
+        {**row_of(folder, card, report, weights="float32", same=same), "megabytes": ""},
+        *judge_elsewhere(folder, given.external),
     ]
-    for place in given.external:
+    write_rows(rows)
+
+
+def row_of(
+    folder: Path,
+    card: WeightsCard,
+    report: cellnet.Report,
+    *,
+    weights: str,
+    data: str = "PBC pool, test part",
+    same: str = "",
+) -> dict[str, str]:
+    """A row of results/shipped.csv."""
+    return {
+        "model": card.name,
+        "version": card.version,
+        "data": data,
+        "weights": weights,
+        "megabytes": f"{sum(file.stat().st_size for file in folder.iterdir()) / 1e6:.1f}",
+        "images": str(report.n),
+        **{name: str(report.metrics[name]) for name in ("accuracy", "balanced_accuracy", "macro_f1", "ece")},
+        "same_class_as_float": same,
+        "images_per_second": str(card.speed["images_per_second"]),
+        **machine_facts(),
+    }
+
+
+def judge_elsewhere(folder: Path, places: list[Path]) -> list[dict[str, str]]:
+    """Judge shipped weights on other laboratories' folders, as they are and adapted; figures go into the card, too."""
+    model, config = load(folder), CheckpointConfig.read(folder)
+    rows = []
+    for place in places:
         cells = cellnet.load_dataset("folder", place).harmonise(model.labels)
         images = [cells.image(i) for i in range(len(cells))]
-        for note, judged in (("", stored), ("normalisation measured on these images", stored.adapt(images))):
+        for note, judged in (("", model), ("adapted to these images", model.adapt(images))):
             report = cellnet.evaluate(judged, cells, title=place.name)
             record(folder, replace(report, dataset=place.name), note=note)
-            rows.append(
-                {
-                    **rows[0],
-                    "data": f"{place.name}{f', {note}' if note else ''}",
-                    "images": str(report.n),
-                    **figures(report),
-                    "same_class_as_float": "",
-                }
-            )
-    rows = [{**row, "images_per_second": str(card.speed["images_per_second"]), **machine_facts()} for row in rows]
+            data = ", ".join(filter(None, (place.name, note)))
+            rows.append(row_of(folder, config.card, report, weights=config.storage, data=data))
+    return rows
+
+
+def write_rows(rows: list[dict[str, str]]) -> None:
+    """Put rows into results/shipped.csv and show them."""
     replace_rows(RESULTS.with_name("shipped.csv"), ("model", "data", "weights"), rows)
     print("\n".join(f"{row['model']} {row['data']} {row['weights']}: {row['accuracy']}" for row in rows))
 
@@ -141,11 +162,6 @@ def released(folder: Path) -> tuple[str, tuple[Scoring, ...]]:
     if not scorings:  # released before cards kept them
         scorings = (Scoring(card.training_data, "test", card.num_test_images, card.metrics, version=card.version),)
     return str(int(card.version) + 1), scorings
-
-
-def figures(report: cellnet.Report) -> dict[str, str]:
-    """The figures of a row."""
-    return {name: str(report.metrics[name]) for name in ("accuracy", "balanced_accuracy", "macro_f1", "ece")}
 
 
 def speed(model: cellnet.CellClassifier, batch_size: int = 32, repeats: int = 7) -> dict[str, object]:

@@ -89,4 +89,5 @@ def _borrowed(folder: Path, shared: Shared) -> dict[str, Tensor]:
 
 
 def _equal(a: Tensor, b: Tensor) -> bool:
-    return a.dtype == b.dtype and torch.equal(a, b)
+    # The scale of an int8 tensor that was widened and stored again may differ in its last bit.
+    return a.dtype == b.dtype and a.shape == b.shape and torch.allclose(a.float(), b.float(), rtol=1e-6, atol=0)
