@@ -149,8 +149,12 @@ def evaluate(
         report.save(out)
         log.print(f"Report: {out / 'report.html'}")
     if json:
-        more = {"stress": stressed, "prevalence": table}
-        print_json(report.to_dict() | {name: part.to_dict() for name, part in more.items() if part is not None})
+        result = report.to_dict()
+        if stressed is not None:
+            result["stress"] = stressed.to_dict()
+        if table is not None:
+            result["prevalence"] = table.to_dict()
+        print_json(result)
     else:
         print(report)
         if table is not None:
