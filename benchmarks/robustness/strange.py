@@ -111,17 +111,12 @@ def main() -> None:
         thresholds = judge.thresholds(judge.look(val)[1])
         _, familiar = judge.look(test)
         rows = []
-        for strange in (*made_here(test, given.images, given.seed), *map(from_folder, given.external)):
+        for strange in (*make_sets(test, given.images, given.seed), *map(from_folder, given.external)):
             for row in judge_set(judge, strange, familiar, test.files, thresholds):
                 rows.append({"weights": Path(name).name, **row, **machine_facts(), "command": command})
                 print("  ".join(list(rows[-1].values())[:11]), flush=True)
         replace_rows(given.out, ("weights", "set", "score"), rows)
     print(given.out)
-
-
-def made_here(test: cellnet.CellDataset, number: int, seed: int) -> Iterator[StrangeSet]:
-    """The sets that need no further data."""
-    return make_sets(test, number, seed)
 
 
 def from_folder(folder: Path) -> StrangeSet:

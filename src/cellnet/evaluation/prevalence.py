@@ -125,9 +125,8 @@ class PredictiveTable:
             >>> table, targets = [[0.9, 0.1]] * 95 + [[0.2, 0.8]] * 105, [0] * 95 + [1] * 105
             >>> files = [f"{i}.jpg" for i in range(200)]
             >>> report = Report.from_predictions(Predictions(files, schema, table, targets=targets))
-            >>> print(PredictiveTable.of(report, {"blast": 0.01}))
-            class  prevalence   PPV                     NPV
-            blast       1.0 %   100.0 % [28.5–100.0]    100.0 % [100.0–100.0]
+            >>> PredictiveTable.of(report, {"blast": 0.01}).to_dict()["blast"]["ppv"]["value"]
+            1.0
         """
         return cls(dict(prevalence), report.predictive_values(prevalence))
 
