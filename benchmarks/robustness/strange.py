@@ -19,6 +19,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -111,7 +112,7 @@ def main() -> None:
         thresholds = judge.thresholds(judge.look(val)[1])
         _, familiar = judge.look(test)
         rows = []
-        for strange in (*make_sets(test, given.images, given.seed), *map(from_folder, given.external)):
+        for strange in chain(make_sets(test, given.images, given.seed), map(from_folder, given.external)):
             for row in judge_set(judge, strange, familiar, test.files, thresholds):
                 rows.append({"weights": Path(name).name, **row, **machine_facts(), "command": command})
                 print("  ".join(list(rows[-1].values())[:11]), flush=True)
