@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import runpy
 from pathlib import Path
 from typing import Any
@@ -131,12 +130,13 @@ def models() -> None:
 
 
 def results() -> None:
-    text = (ROOT / "docs" / "results.md.in").read_text(encoding="utf-8")
-    for path in sorted((ROOT / "benchmarks" / "results").glob("*.csv")):
-        with path.open(newline="", encoding="utf-8") as file:
-            header, *rows = list(csv.reader(file))
-        text = text.replace(f"{{{{ {path.stem} }}}}", table(header, rows))
-    write("results.md", text)
+    """The page of results, and the tables of results in the other pages."""
+    fill, docs = helper("result_tables.py", "fill"), ROOT / "docs"
+    write("results.md", fill((docs / "results.md.in").read_text(encoding="utf-8")))
+    for page in sorted(docs.rglob("*.md")):
+        text = page.read_text(encoding="utf-8")
+        if (filled := fill(text)) != text:
+            write(page.relative_to(docs).as_posix(), filled)
 
 
 reference()

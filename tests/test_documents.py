@@ -22,6 +22,29 @@ def test_the_tables_of_the_readme_come_from_the_results() -> None:
     assert "| mobilenet_v2 |" in text
 
 
+def test_results_stand_where_pages_name_them(tmp_path: Path) -> None:
+    tables = runpy.run_path(str(ROOT / "docs" / "result_tables.py"))
+    fill = tables["fill"]
+    pages = [ROOT / "docs" / "results.md.in", *PAGES]
+    for page in pages:
+        assert "{{" not in fill(page.read_text(encoding="utf-8"))
+    fill.__globals__["RESULTS"] = tmp_path
+    (tmp_path / "some.csv").write_text("model,the_figure,more\na,1,x\nb,2,y\n")
+    assert (
+        fill("= {{ some }} =") == "= | model | the_figure | more |\n| --- | --- | --- |\n| a | 1 | x |\n| b | 2 | y | ="
+    )
+    shown = fill("{{ some; columns: the_figure; where: model = b, more = y }}")
+    assert shown == "| the figure |\n| --- |\n| 2 |"
+    for words, message in (
+        ("{{ none }}", "no none.csv"),
+        ("{{ some; columns: modal }}", "no column modal"),
+        ("{{ some; where: modal = a }}", "no column modal"),
+        ("{{ some; where: model = c }}", "no row where model = c"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            fill(words)
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
 def test_links_to_files_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\((?!http)([^)#]+)", page.read_text(encoding="utf-8")):

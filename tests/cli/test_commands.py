@@ -16,12 +16,13 @@ from typer.testing import CliRunner
 
 from cellnet.cli import app as cli
 from cellnet.datasets import load_dataset, samples
+from cellnet.datasets.packing import pack
 from cellnet.errors import ConfigError
 from cellnet.hub import load_pretrained
 from cellnet.inference import Predictions
 from cellnet.labels import LabelSchema
 from cellnet.models import create_model
-from cellnet.training import Interrupted
+from cellnet.training import Interrupted, TrainConfig, Trainer
 
 runner = CliRunner()
 
@@ -273,6 +274,86 @@ def test_evaluate_under_stress(folder: Path, trained: tuple[Path, dict[str, Any]
     assert result["stress"]["clean"] == result["metrics"]["accuracy"]
     assert (tmp_path / "r" / "stress.csv").is_file()
     assert (tmp_path / "r" / "stress.png").is_file()
+
+
+@pytest.fixture(scope="module")
+def steady(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Enough drawn cells, as one packed set, and a model that names most of them rightly."""
+    cells = load_dataset("synthetic", per_class=40, image_size=32)
+    root = pack(cells, tmp_path_factory.mktemp("packed") / "cells")
+    model = create_model("cnn", cells.labels, image_size=32)
+    config = TrainConfig(epochs=8, batch_size=16, lr=3e-3, seed=0, augmentation="none")
+    Trainer(model, config).fit(*cells.split((0.4, 0.3, 0.3))[:2])
+    return root, model.save(tmp_path_factory.mktemp("net") / "steady")
+
+
+def test_a_promise_is_fitted_saved_and_asked_for(steady: tuple[Path, Path], tmp_path: Path) -> None:
+    root, model = steady
+    data = ("--dataset", "packed", "--root", root, "--split", "0.2,0.4,0.4")
+    words = ("--model", model, *data, "--risk", 0.6, "--coverage", 0.5, "--save", tmp_path / "sure", "--json")
+    code, text, log = run("evaluate", *words)
+    assert code == 0, log
+    result = json.loads(text)
+    assert result["metrics"]["set_coverage"]["value"] > 0
+    assert any("At most 60 % of the images accepted" in note for note in result["notes"])
+    saved = load_pretrained(tmp_path / "sure")
+    assert saved.risk_control is not None
+    assert saved.risk_control.risk == 0.6
+    assert saved.sets is not None
+
+    image = tmp_path / "cell.png"
+    Image.fromarray(load_dataset("synthetic", per_class=1).image(0).movedim(0, 2).numpy()).save(image)
+    out = ("--out", tmp_path / "p.csv")
+    code, text, log = run("predict", image, "--model", tmp_path / "sure", "--risk", 0.65, "--coverage", 0.5, *out)
+    assert code == 0, log
+    assert "At most 60 % of the images accepted" in text
+    assert Predictions.read_csv(tmp_path / "p.csv").in_set is not None
+    code, text, _ = run("predict", image, "--model", tmp_path / "sure", "--json", *out)
+    assert len(json.loads(text)["guarantees"]) == 2
+
+
+def test_promises_that_cannot_be_had(
+    steady: tuple[Path, Path], scored: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root, model = steady
+    images = tmp_path / "images"
+    images.mkdir()
+    Image.new("RGB", (32, 32)).save(images / "a.png")
+    predict, evaluate = ("predict", images, "--model", model), ("evaluate", "--model", model)
+    data = ("--dataset", "packed", "--root", root)
+    for words, message in (
+        ((*predict, "--risk", 0.01), "promises no risk, not 1 %. Fit it on labelled images: cellnet evaluate"),
+        ((*predict, "--coverage", 0.9), "--coverage 0.9 --save FOLDER, then use --model FOLDER"),
+        ((*predict, "--risk", 2), "risk is 2.0, but must be above 0 and below 1"),
+        ((*evaluate, *data, "--risk", 0), "risk is 0.0, but must be above 0 and below 1"),
+        ((*evaluate, *data, "--coverage", 1), "coverage is 1.0, but must be above 0 and below 1"),
+        ((*evaluate, *data, "--risk", 0.001), "even without a mistake it takes 2,995"),
+        ((*evaluate, *data, "--part", "all", "--risk", 0.1), "there is none here; split the data by three shares"),
+        ((*evaluate, *data, "--part", "val", "--risk", 0.1), "are also among those to judge on"),
+        ((*evaluate, *data, "--save", tmp_path / "s"), "give --risk or --coverage too"),
+        ((*evaluate, *data, "--risk", 0.1, "--record"), "first --save it, then record that"),
+        (("evaluate", "--predictions", scored[0], "--risk", 0.1), "leave them out with --predictions"),
+        (("evaluate", "--compare", *scored, "--risk", 0.1), "--compare takes predictions files alone"),
+        ((*evaluate, *data, "--prevalence", "basofil=1"), "Did you mean 'basophil'"),
+        (("evaluate", "--predictions", scored[0], "--prevalence", "x=0.2"), "sum to 0.2, not 1"),
+    ):
+        code, text = main_error(*words, capsys=capsys)
+        assert code == 1
+        assert message in text, text
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["images"]
+
+
+def test_predictive_values_where_classes_are_rarer(scored: list[Path], tmp_path: Path) -> None:
+    words = ("evaluate", "--predictions", scored[0], "--prevalence", "x=0.01,other=0.99", "--out", tmp_path / "r")
+    code, text, log = run(*words)
+    assert code == 0, log
+    assert "Where the classes are as frequent as stated:" in text
+    code, text, _ = run(*words, "--json")
+    result = json.loads(text)
+    [(name, values)] = result["prevalence"].items()
+    assert (name, values["prevalence"]) == ("x", 0.01)
+    assert values["ppv"]["value"] < result["per_class"]["x"]["precision"]["value"]
+    assert (tmp_path / "r" / "prevalence.csv").read_text().startswith("class,prevalence,ppv,ppv_low,ppv_high,npv")
 
 
 def test_a_differential_of_a_folder(folder: Path, trained: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import balanced_accuracy_score
 from sklearn.preprocessing import StandardScaler
 
 from cellnet.datasets.wbcatt import ATTRIBUTES, describe_attributes
@@ -45,6 +46,9 @@ def test_each_layer_is_scikit_learns() -> None:
         assert (figures["value"], figures["low"], figures["high"]) == (estimate.value, estimate.low, estimate.high)
         assert figures["n"] == 200
         assert figures["chance"] == pytest.approx(np.unique(right[name], return_counts=True)[1].max() / 200)
+        balanced = balanced_accuracy_score(right[name], expected)
+        assert figures["balanced_value"] == pytest.approx(balanced)
+        assert figures["balanced_low"] < balanced < figures["balanced_high"]
     assert probe.accuracy["size"]["value"] > probe.accuracy["size"]["chance"]
 
 

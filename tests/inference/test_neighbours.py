@@ -60,3 +60,15 @@ def test_what_cannot_be_looked_up(tiny_model: CellClassifier, synthetic: CellDat
     )
     with pytest.raises(WeightsError, match="rows and names differ"):
         NeighbourIndex.load(tmp_path / "b.safetensors")
+
+
+def test_the_distance_is_that_of_the_kth_neighbour(tiny_model: CellClassifier, synthetic: CellDataset) -> None:
+    known, asked = synthetic.subset(range(0, 48, 2)), synthetic.subset(range(1, 48, 6))
+    index = NeighbourIndex.build(tiny_model, known)
+    vectors = [tiny_model.predict(cells, features=True).features for cells in (known, asked)]
+    apart, _ = NearestNeighbors(n_neighbors=24, metric="cosine").fit(vectors[0]).kneighbors(vectors[1])
+    for k, column in ((1, 0), (4, 3), (24, 23), (99, 23)):
+        assert index.distances(vectors[1], k) == pytest.approx(apart[:, column], abs=2e-3)
+    assert np.isnan(index.distances(np.full((1, vectors[0].shape[1]), np.nan))).all()
+    with pytest.raises(ConfigError, match="k=0 must be at least 1"):
+        index.distances(vectors[1], 0)

@@ -34,6 +34,19 @@ def evaluate(
         bool, typer.Option("--compare", help="Compare the models of two or more predictions files: A.csv B.csv …")
     ] = False,
     adapt: options.Adapt = False,
+    risk: options.Risk = None,
+    coverage: options.Coverage = None,
+    save: Annotated[
+        Path | None, typer.Option("--save", help="Folder for the model as calibrated by --risk and --coverage.")
+    ] = None,
+    prevalence: Annotated[
+        str | None,
+        typer.Option(
+            "--prevalence",
+            help="How frequent classes are where you work: `ig=0.01,other=0.99`, or a CSV file with the columns class "
+            "and share. Adds their predictive values there.",
+        ),
+    ] = None,
     batch_size: options.BatchSize = 32,
     device: options.Device = None,
     out: Annotated[Path | None, typer.Option("--out", help="Folder for the report.")] = None,
@@ -51,10 +64,19 @@ def evaluate(
     Example: `cellnet evaluate --dataset folder --root cells --part all --harmonise --out runs/cells`
 
     Example: `cellnet evaluate --compare old.csv new.csv`
+
+    With --risk or --coverage, the validation part fits calibration and guarantee, and the part to judge shows what came
+    of them: `cellnet evaluate --dataset pbc --root data --risk 0.01 --save sure`
+
+    Example: `cellnet evaluate --predictions new.csv --prevalence neutrophil=0.6,lymphocyte=0.3,other=0.1`
     """
+    promised = risk is not None or coverage is not None
     if comparing:
-        if record or predictions is not None:
-            raise ConfigError("--compare takes predictions files alone; leave out --record and --predictions.")
+        if record or predictions is not None or promised or prevalence is not None:
+            raise ConfigError(
+                "--compare takes predictions files alone; leave out --record and --predictions, --risk, --coverage "
+                "and --prevalence."
+            )
         _compare(files or [], out, json)
         return
     if files:
@@ -62,13 +84,19 @@ def evaluate(
             f"cellnet evaluate was given {files[0]}; type --predictions {files[0]} to score it, or --compare and at "
             "least two files."
         )
-    from cellnet.evaluation import Report, plot_stress
+    if promised and predictions is not None:
+        raise ConfigError("--risk and --coverage are fitted on images; leave them out with --predictions.")
+    if save is not None and not promised:
+        raise ConfigError("--save writes the model as calibrated; give --risk or --coverage too, e.g. --risk 0.01.")
+    if promised and record:
+        raise ConfigError("--record is about the model as it is in --model; first --save it, then record that.")
+    from cellnet.evaluation import PredictiveTable, Report, plot_stress, read_prevalence
     from cellnet.evaluation import evaluate as judge
     from cellnet.evaluation import stress as judge_perturbed
     from cellnet.files import atomic_path
     from cellnet.hub import load_pretrained
     from cellnet.hub import record as record_report
-    from cellnet.inference import Predictions
+    from cellnet.inference import Predictions, guarantees
 
     if stress and predictions is not None:
         raise ConfigError("--stress perturbs images; leave it out with --predictions.")
@@ -81,10 +109,33 @@ def evaluate(
         images = open_dataset(dataset, root, exclude)
         if harmonise:
             images = images.harmonise(net.labels)
-        chosen, _ = choose_part(images, part, split, split_seed)
+        if prevalence is not None:
+            read_prevalence(prevalence, net.labels)  # before the images are looked at
+        chosen, val = choose_part(images, part, split, split_seed)
+        if promised and val is None:
+            raise ConfigError(
+                "--risk and --coverage are fitted on a validation part, and there is none here; split the data by "
+                "three shares, e.g. --part test --split 0.4,0.3,0.3."
+            )
         if adapt:
             net = net.adapt(chosen, device=device)
-        report = judge(net, chosen, batch_size=batch_size, device=device, progress=not json)
+        report = judge(
+            net,
+            chosen,
+            calibrate_on=val if promised else None,
+            risk=risk,
+            coverage=coverage,
+            batch_size=batch_size,
+            device=device,
+            progress=not json,
+        )
+        if save is not None:
+            log.print(f"Model: {net.save(save)}")
+    table = None
+    if prevalence is not None:
+        table = PredictiveTable.of(report, read_prevalence(prevalence, report.schema))
+        if out is not None:
+            table.to_csv(out / "prevalence.csv")
     stressed = None
     if stress and predictions is None:
         stressed = judge_perturbed(net, chosen, batch_size=batch_size, device=device)
@@ -98,9 +149,18 @@ def evaluate(
         report.save(out)
         log.print(f"Report: {out / 'report.html'}")
     if json:
-        print_json(report.to_dict() | ({"stress": stressed.to_dict()} if stressed is not None else {}))
+        result = report.to_dict()
+        if stressed is not None:
+            result["stress"] = stressed.to_dict()
+        if table is not None:
+            result["prevalence"] = table.to_dict()
+        print_json(result)
     else:
         print(report)
+        if table is not None:
+            print(f"\nWhere the classes are as frequent as stated:\n{table}")
+        for promise in guarantees(net) if promised else ():
+            print(f"\n{promise}")
         if stressed is not None:
             print(f"\nUnder stress, at strengths 1 to 5:\n{stressed}")
 

@@ -26,6 +26,16 @@ Json = Annotated[bool, typer.Option("--json", help="Machine-readable result on s
 Pretrained = Annotated[
     str, typer.Option("--model", help="Name of weights, a checkpoint folder, or hf://organisation/repository.")
 ]
+Risk = Annotated[
+    float | None,
+    typer.Option(
+        "--risk", help="Largest share of the accepted images that may be wrong, with 95 % confidence, e.g. 0.01."
+    ),
+]
+Coverage = Annotated[
+    float | None,
+    typer.Option("--coverage", help="How often the true class must be in the set of those not excluded, e.g. 0.95."),
+]
 Distill = Annotated[
     str | None,
     typer.Option("--distill", help="Learn from this trained model too: a name, or a checkpoint folder."),

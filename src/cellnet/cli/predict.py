@@ -15,6 +15,8 @@ from cellnet.errors import DataError
 def predict(
     inputs: Annotated[list[Path], typer.Argument(help="Images, or folders of images.")],
     model: options.Pretrained = "mobilenet_v2",
+    risk: options.Risk = None,
+    coverage: options.Coverage = None,
     adapt: options.Adapt = False,
     batch_size: options.BatchSize = 32,
     device: options.Device = None,
@@ -25,10 +27,14 @@ def predict(
 
     Example: `cellnet predict smears/ --out smears.csv`
 
+    Example: `cellnet predict smears/ --model sure --risk 0.01`, with a model that promises this; it comes from
+    `cellnet evaluate --risk 0.01 --save sure`
+
     Several processes share the work: `torchrun --nproc-per-node 4 -m cellnet predict smears/ --out smears.csv`
     """
     from cellnet.hub import load_pretrained
     from cellnet.images import list_images
+    from cellnet.inference import check_promised, guarantees
     from cellnet.inference.sharded import predict_files
 
     for item in inputs:
@@ -38,6 +44,8 @@ def predict(
     net = load_pretrained(model)
     if adapt:
         net = net.adapt(paths, device=device)
+    check_promised(net, risk, coverage)
+    promises = guarantees(net)
     summary = predict_files(net, paths, out, batch_size=batch_size, device=device, progress=not json)
     if summary is None:  # the first process tells of the work of all
         return
@@ -48,6 +56,7 @@ def predict(
                 "images": summary.images,
                 "labels": dict(summary.labels),
                 "abstained": summary.abstained,
+                "guarantees": promises,
                 "errors": summary.errors,
             }
         )
@@ -55,6 +64,8 @@ def predict(
         for label, count in summary.labels.most_common():
             print(f"{label:<24}{count:>8}")
         print(f"{summary.images} images, {summary.abstained} abstained, {len(summary.errors)} unreadable: {out}")
+        for promise in promises:
+            print(promise)
     for file, error in list(summary.errors.items())[:10]:
         log.print(f"{file}: {error}", style="yellow", markup=False)
     if len(summary.errors) == summary.images:

@@ -5,6 +5,7 @@ from cellnet.evaluation.compare import Difference, ModelComparison, compare
 from cellnet.evaluation.differential import Differential, differential
 from cellnet.evaluation.evaluate import evaluate
 from cellnet.evaluation.intervals import Estimate
+from cellnet.evaluation.prevalence import PredictiveTable, read_prevalence
 from cellnet.evaluation.report import Report
 from cellnet.evaluation.stress import StressReport, plot_stress, stress
 
@@ -13,6 +14,7 @@ __all__ = [
     "Differential",
     "Estimate",
     "ModelComparison",
+    "PredictiveTable",
     "Report",
     "StressReport",
     "calibrate",
@@ -20,5 +22,6 @@ __all__ = [
     "differential",
     "evaluate",
     "plot_stress",
+    "read_prevalence",
     "stress",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +13,8 @@ from sklearn.preprocessing import StandardScaler
 
 from cellnet.datasets.wbcatt import ATTRIBUTES
 from cellnet.errors import DataError
-from cellnet.evaluation.intervals import wilson
+from cellnet.evaluation.intervals import bootstrap, wilson
+from cellnet.evaluation.metrics import balanced_accuracy, confusion_matrix
 from cellnet.inference.predictor import predict
 from cellnet.models.probes import Attributes
 
@@ -40,6 +41,7 @@ def fit_attributes(model: CellClassifier, train: WBCAtt, test: WBCAtt, **options
 
     Raises:
         DataError: An image stands in both, or an attribute has one word only.
+        ImageError: An image cannot be read.
         CellnetError: As `cellnet.inference.predict`.
     """
     if np.isin(test.content_hashes(), train.content_hashes()).any():
@@ -86,15 +88,29 @@ def fit_words(
     probe.weight.copy_(torch.from_numpy(np.concatenate(weights)))
     probe.bias.copy_(torch.from_numpy(np.concatenate(biases)))
     found = probe.words_for(torch.from_numpy(new))
-    for name in known:
+    for name, choices in known.items():
         hits = sum(row[name][0] == word for row, word in zip(found, right[name], strict=True))
         frequent = np.unique(right[name], return_counts=True)[1].max() / len(new)
-        probe.accuracy[name] = {**wilson(hits, len(new)).to_dict(), "n": len(new), "chance": float(frequent)}
+        balanced = bootstrap(_confusion(name, right[name], found, choices), balanced_accuracy)
+        probe.accuracy[name] = {
+            **wilson(hits, len(new)).to_dict(),
+            "n": len(new),
+            "chance": float(frequent),
+            **{f"balanced_{end}": figure for end, figure in balanced.to_dict().items()},
+        }
     return probe
 
 
+def _confusion(
+    name: str, right: NDArray[np.str_], found: Sequence[Mapping[str, tuple[str, float]]], choices: Sequence[str]
+) -> NDArray[np.int64]:
+    places = {word: place for place, word in enumerate(choices)}
+    return confusion_matrix([places[word] for word in right], [places[row[name][0]] for row in found], len(choices))
+
+
 def _features(model: CellClassifier, cells: WBCAtt, options: Mapping[str, Any]) -> NDArray[np.float32]:
-    features = predict(model, [cells.image(i) for i in range(len(cells))], features=True, **options).features
+    # One after another: thousands of decoded images would take gigabytes.
+    features = predict(model, (cells.image(i) for i in range(len(cells))), features=True, **options).features
     if features is None:
         raise DataError("The predictions have no features.")
     return features

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from cellnet.errors import ConfigError, DataError, LabelError
 from cellnet.inference import PredictionSets, RiskControl, energy_score, fit_thresholds, likely_start
+from cellnet.inference.conformal import check_share
 from cellnet.inference.ood import familiar_up_to
 from cellnet.inference.predictor import predict
 from cellnet.models import CALIBRATORS
@@ -68,6 +69,9 @@ def calibrate(
         >>> 1 <= len(model.predict(cells.image(0))[0].set) <= 8
         True
     """
+    for name, share in (("risk", risk), ("coverage", coverage)):
+        if share is not None:
+            check_share(name, share)
     check_classes(model, dataset, "dataset")
     kind = None if method is None else CALIBRATORS[check_name("calibration", method, CALIBRATORS)]
     if dataset.part == "test":

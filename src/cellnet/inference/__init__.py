@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 from cellnet.inference.adaptation import adapt
-from cellnet.inference.conformal import PredictionSets, RiskControl, guarantees, least_images, likely_start
+from cellnet.inference.conformal import (
+    PredictionSets,
+    RiskControl,
+    check_promised,
+    guarantees,
+    least_images,
+    likely_start,
+)
 from cellnet.inference.explanation import Explanation, explain, similarity_to_untrained
 from cellnet.inference.familiarity import fit_familiarity
 from cellnet.inference.neighbours import Neighbour, NeighbourIndex
@@ -21,6 +28,7 @@ __all__ = [
     "RiskControl",
     "abstain",
     "adapt",
+    "check_promised",
     "energy_score",
     "evaluation_mode",
     "explain",

@@ -57,8 +57,8 @@ images, or allow a larger risk.
     threshold: float | None
 
     def __post_init__(self) -> None:
-        _share("risk", self.risk)
-        _share("delta", self.delta)
+        check_share("risk", self.risk)
+        check_share("delta", self.delta)
         counts = (self.errors, self.accepted, self.images)
         if any(type(count) is not int for count in counts) or not 0 <= counts[0] <= counts[1] <= counts[2]:
             raise ConfigError(f"{counts} are no numbers of wrong, accepted and all images; fit the risk anew.")
@@ -96,7 +96,7 @@ images, or allow a larger risk.
 
         confidence, errors = _errors_by_certainty(probabilities, targets)
         n, accepted = len(errors), np.arange(1, len(errors) + 1)
-        first = max(math.ceil(_share("start", start) * n), least_images(risk, delta))
+        first = max(math.ceil(check_share("start", start) * n), least_images(risk, delta))
 
         last_of_equals = np.append(confidence[1:] < confidence[:-1], True)
         tried = np.flatnonzero(last_of_equals & (accepted >= first))
@@ -136,7 +136,7 @@ def least_images(risk: float, delta: float = 0.05) -> int:
         >>> least_images(0.01), least_images(0.005)
         (299, 598)
     """
-    return math.ceil(math.log(_share("delta", delta)) / math.log1p(-_share("risk", risk)))
+    return math.ceil(math.log(check_share("delta", delta)) / math.log1p(-check_share("risk", risk)))
 
 
 def likely_start(probabilities: ArrayLike, targets: ArrayLike, risk: float) -> float:
@@ -160,7 +160,7 @@ def likely_start(probabilities: ArrayLike, targets: ArrayLike, risk: float) -> f
 
     errors = _errors_by_certainty(probabilities, targets)[1]
     accepted = np.arange(1, len(errors) + 1)
-    return 0.75 * (int(binom.cdf(errors, accepted, _share("risk", risk)).argmin()) + 1) / len(errors)
+    return 0.75 * (int(binom.cdf(errors, accepted, check_share("risk", risk)).argmin()) + 1) / len(errors)
 
 
 @dataclass(frozen=True)
@@ -190,7 +190,7 @@ class PredictionSets(Card):
     limits: Sequence[float]
 
     def __post_init__(self) -> None:
-        _share("coverage", self.coverage)
+        check_share("coverage", self.coverage)
         if not isinstance(self.by_class, bool):
             raise ConfigError(f"by_class is {self.by_class!r}; give True or False.")
         object.__setattr__(self, "limits", numbers("limits", self.limits, 0, 1))
@@ -263,7 +263,7 @@ def guarantees(model: CellClassifier) -> list[str]:
 
 def _limit(true: NDArray[np.float32], coverage: float) -> float:
     # 20 · 0.95 must be 19, also where floats make it a little more.
-    k = math.ceil((len(true) + 1) * _share("coverage", coverage) - 1e-9)
+    k = math.ceil((len(true) + 1) * check_share("coverage", coverage) - 1e-9)
     return 0.0 if k > len(true) else float(np.sort(true)[-k])
 
 
@@ -292,7 +292,40 @@ def _checked(probabilities: ArrayLike, targets: ArrayLike) -> tuple[NDArray[np.f
     return values.astype(np.float32), labels
 
 
-def _share(name: str, value: float) -> float:
+def check_promised(model: CellClassifier, risk: float | None = None, coverage: float | None = None) -> None:
+    """Make sure that a model promises at least what is asked for.
+
+    Args:
+        model: The model.
+        risk: Largest share of the accepted images that may be wrong; None asks for nothing.
+        coverage: How often the true class must be in the prediction set; None asks for nothing.
+
+    Raises:
+        ConfigError: A number that is not between 0 and 1, or a promise that the model does not make; the message says
+            how to fit it.
+    """
+    for name, asked, made in (
+        ("risk", risk, None if model.risk_control is None else model.risk_control.risk),
+        ("coverage", coverage, None if model.sets is None else model.sets.coverage),
+    ):
+        if asked is None:
+            continue
+        check_share(name, asked)
+        if made is None or (made > asked if name == "risk" else made < asked):
+            has = f"a {name} of {100 * made:g} %" if made is not None else f"no {name}"
+            raise ConfigError(
+                f"The model promises {has}, not {100 * asked:g} %. Fit it on labelled images: "
+                f"cellnet evaluate --model MODEL --dataset NAME --root DIR --{name} {asked:g} --save FOLDER, "
+                f"then use --model FOLDER; or call model.calibrate(val, {name}={asked:g})."
+            )
+
+
+def check_share(name: str, value: float) -> float:
+    """The value, if it is a share that can be promised.
+
+    Raises:
+        ConfigError: It is not above 0 and below 1.
+    """
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < 1:
         raise ConfigError(f"{name} is {value!r}, but must be above 0 and below 1; 0.01 is one in a hundred.")
     return float(value)

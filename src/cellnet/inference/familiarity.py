@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from cellnet.errors import DataError
 from cellnet.inference.predictor import predict
@@ -48,10 +49,7 @@ def fit_familiarity(
         >>> bool(model.predict(cells).ood.mean() < 3)
         True
     """
-    generator = np.random.default_rng(seed)
-    rows = np.concatenate(
-        [generator.permutation(np.flatnonzero(train.targets == c))[:IMAGES_PER_CLASS] for c in range(len(train.labels))]
-    )
+    rows = few_of_each_class(train, seed)
     predictions = predict(model, train.subset(rows), features=True, **options)
     known = predictions.readable
     if predictions.features is None or known.sum() < 2:
@@ -61,3 +59,18 @@ def fit_familiarity(
     probe.fit(features, torch.from_numpy(train.targets[rows][known]))
     model.probes["familiarity"] = probe.to(next(model.parameters()).device)
     model.thresholds.pop("distance", None)
+
+
+def few_of_each_class(cells: CellDataset, seed: int = 0, most: int = IMAGES_PER_CLASS) -> NDArray[np.int64]:
+    """Rows of up to ``most`` images of each class, drawn at random.
+
+    Example:
+        >>> from cellnet import load_dataset
+        >>> cells = load_dataset("synthetic", per_class=4, image_size=32)
+        >>> set(cells.subset(few_of_each_class(cells, most=3)).class_counts().values())
+        {3}
+    """
+    generator = np.random.default_rng(seed)
+    return np.concatenate(
+        [generator.permutation(np.flatnonzero(cells.targets == c))[:most] for c in range(len(cells.labels))]
+    )

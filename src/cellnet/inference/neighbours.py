@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from cellnet.datasets import CellDataset
 from cellnet.errors import ConfigError, DataError, WeightsError
@@ -120,6 +120,27 @@ class NeighbourIndex:
             best = np.argsort(-cosines, kind="stable")[:k]
             found.append([Neighbour(self.files[i], self.labels[i], float(min(cosines[i], 1))) for i in best])
         return found
+
+    def distances(self, features: ArrayLike, k: int = 10) -> NDArray[np.float32]:
+        """How strange images are: the distance of each from the k-th most similar known cell.
+
+        Args:
+            features: N×D, of the network that saw the known cells: ``predict(…, features=True).features``.
+            k: Which neighbour; the last one where there are fewer.
+
+        Returns:
+            N numbers, 0 to 2: one less the cosine. NaN for a row of NaN.
+
+        Raises:
+            ConfigError: ``k`` is below 1.
+
+        Source: Sun et al. 2022, Out-of-distribution Detection with Deep Nearest Neighbors, arXiv:2204.06507.
+        """
+        if k < 1:
+            raise ConfigError(f"k={k!r} must be at least 1.")
+        cosines = _unit(features) @ self.features.astype(np.float32).T
+        nearest = np.partition(-cosines, min(k, len(self)) - 1, axis=1)[:, min(k, len(self)) - 1]
+        return np.asarray(1 + nearest, np.float32)
 
     def save(self, file: str | PathLike[str]) -> Path:
         """Write the index as one safetensors file; 2 bytes a feature.

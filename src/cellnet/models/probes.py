@@ -97,7 +97,9 @@ class Attributes(nn.Module):
         num_features: Length D of the feature vectors.
         words: Attribute -> the words that it may take.
         accuracy: Attribute -> how often its word was right on images that were not learned from: ``value``, ``low``,
-            ``high``, ``n``, and ``chance``, the share of the most frequent word.
+            ``high``, ``n``, and ``chance``, the share of the most frequent word; and ``balanced_value``,
+            ``balanced_low`` and ``balanced_high``, the mean over the words of how often each was found: where one word
+            is rare, the accuracy tells nothing of it.
 
     Source: Alain & Bengio 2016, arXiv 1610.01644 (linear probes); Tsutsui et al. 2023, arXiv 2306.13531 (attributes).
 
