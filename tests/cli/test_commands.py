@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import signal
 import sys
@@ -255,6 +256,21 @@ def test_adapt_first_then_predict_or_evaluate(
     assert json.loads(text)["n"] == 40
 
 
+def test_only_some_classes_can_occur(folder: Path, trained: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+    model = ("--model", trained[0] / "model", "--classes", "neutrophil, platelet")
+    code, _, log = run("predict", folder, *model, "--out", tmp_path / "few.csv")
+    assert code == 0, log
+    with (tmp_path / "few.csv").open() as file:
+        assert {row["label"] for row in csv.DictReader(file)} <= {"neutrophil", "platelet"}
+    code, text, log = run("differential", folder, *model, "--json")
+    assert code == 0, log
+    assert json.loads(text)["classes"].keys() == {"neutrophil", "platelet"}
+    words = ("--dataset", "folder", "--root", folder, "--part", "all", "--harmonise", "--json")
+    code, text, log = run("evaluate", *model, *words)
+    assert code == 0, log
+    assert json.loads(text)["n"] == 10  # images of other classes are left out
+
+
 def test_evaluate_under_stress(folder: Path, trained: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
     words = (
         "--model",
@@ -331,7 +347,7 @@ def test_promises_that_cannot_be_had(
         ((*evaluate, *data, "--part", "all", "--risk", 0.1), "there is none here; split the data by three shares"),
         ((*evaluate, *data, "--part", "val", "--risk", 0.1), "are also among those to judge on"),
         ((*evaluate, *data, "--save", tmp_path / "s"), "give --risk or --coverage too"),
-        ((*evaluate, *data, "--risk", 0.1, "--record"), "first --save it, then record that"),
+        ((*evaluate, *data, "--risk", 0.1, "--record"), "leave out --risk, --coverage and --classes"),
         (("evaluate", "--predictions", scored[0], "--risk", 0.1), "leave them out with --predictions"),
         (("evaluate", "--compare", *scored, "--risk", 0.1), "--compare takes predictions files alone"),
         ((*evaluate, *data, "--prevalence", "basofil=1"), "Did you mean 'basophil'"),

@@ -9,11 +9,13 @@ import typer
 
 from cellnet.cli import options
 from cellnet.cli.console import log, print_json, say
+from cellnet.cli.inputs import open_model
 
 
 def differential(
     folder: Annotated[Path, typer.Argument(help="Images of single cells of one sample.")],
     model: options.Pretrained = "mobilenet_v2",
+    classes: options.Classes = None,
     adapt: options.Adapt = False,
     batch_size: options.BatchSize = 32,
     device: options.Device = None,
@@ -27,9 +29,8 @@ def differential(
     Example: `cellnet differential smears/patient_7 --out runs/patient_7`
     """
     from cellnet.evaluation import differential as count
-    from cellnet.hub import load_pretrained
 
-    net = load_pretrained(model)
+    net = open_model(model, classes)
     card = net.weights_card
     # What an adapted model mistakes on these images is not what the card's figures say.
     judged = card.headline if card is not None and not adapt else None

@@ -9,7 +9,7 @@ import typer
 
 from cellnet.cli import options
 from cellnet.cli.console import log, print_json
-from cellnet.cli.inputs import choose_part, open_dataset
+from cellnet.cli.inputs import choose_part, open_dataset, open_model
 from cellnet.errors import ConfigError
 
 
@@ -33,6 +33,7 @@ def evaluate(
     comparing: Annotated[
         bool, typer.Option("--compare", help="Compare the models of two or more predictions files: A.csv B.csv …")
     ] = False,
+    classes: options.Classes = None,
     adapt: options.Adapt = False,
     risk: options.Risk = None,
     coverage: options.Coverage = None,
@@ -88,13 +89,14 @@ def evaluate(
         raise ConfigError("--risk and --coverage are fitted on images; leave them out with --predictions.")
     if save is not None and not promised:
         raise ConfigError("--save writes the model as calibrated; give --risk or --coverage too, e.g. --risk 0.01.")
-    if promised and record:
-        raise ConfigError("--record is about the model as it is in --model; first --save it, then record that.")
+    if record and (promised or classes is not None):
+        raise ConfigError(
+            "--record is about the model as it is in --model; leave out --risk, --coverage and --classes."
+        )
     from cellnet.evaluation import PredictiveTable, Report, plot_stress, read_prevalence
     from cellnet.evaluation import evaluate as judge
     from cellnet.evaluation import stress as judge_perturbed
     from cellnet.files import atomic_path
-    from cellnet.hub import load_pretrained
     from cellnet.hub import record as record_report
     from cellnet.inference import Predictions, guarantees
 
@@ -105,7 +107,7 @@ def evaluate(
     if predictions is not None:
         report = Report.from_predictions(Predictions.read_csv(predictions), title=predictions.name)
     else:
-        net = load_pretrained(model)
+        net = open_model(model, classes)
         images = open_dataset(dataset, root, exclude)
         if harmonise:
             images = images.harmonise(net.labels)

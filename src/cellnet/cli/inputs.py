@@ -96,6 +96,14 @@ def load_branches(given: list[str], networks: Sequence[str]) -> list[CellClassif
     return sorted(models, key=lambda model: networks.index(model.backbone.name))
 
 
+def open_model(name: str, classes: str | None) -> CellClassifier:
+    """The model of ``--model``, restricted to ``--classes``."""
+    from cellnet.hub import load_pretrained
+
+    model = load_pretrained(name)
+    return model if classes is None else model.restrict(word.strip() for word in classes.split(","))
+
+
 def load_teacher(name: str | None) -> CellClassifier | None:
     """The model of ``--distill``."""
     from cellnet.hub import load_pretrained

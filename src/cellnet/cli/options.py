@@ -26,6 +26,12 @@ Json = Annotated[bool, typer.Option("--json", help="Machine-readable result on s
 Pretrained = Annotated[
     str, typer.Option("--model", help="Name of weights, a checkpoint folder, or hf://organisation/repository.")
 ]
+Classes = Annotated[
+    str | None,
+    typer.Option(
+        "--classes", help="The only classes that can occur, by comma: neutrophil,lymphocyte; all if not given."
+    ),
+]
 Risk = Annotated[
     float | None,
     typer.Option(

@@ -9,6 +9,7 @@ import typer
 
 from cellnet.cli import options
 from cellnet.cli.console import log, print_json
+from cellnet.cli.inputs import open_model
 from cellnet.errors import DataError
 
 
@@ -17,6 +18,7 @@ def predict(
     model: options.Pretrained = "mobilenet_v2",
     risk: options.Risk = None,
     coverage: options.Coverage = None,
+    classes: options.Classes = None,
     adapt: options.Adapt = False,
     batch_size: options.BatchSize = 32,
     device: options.Device = None,
@@ -32,7 +34,6 @@ def predict(
 
     Several processes share the work: `torchrun --nproc-per-node 4 -m cellnet predict smears/ --out smears.csv`
     """
-    from cellnet.hub import load_pretrained
     from cellnet.images import list_images
     from cellnet.inference import check_promised, guarantees
     from cellnet.inference.sharded import predict_files
@@ -41,7 +42,7 @@ def predict(
         if not item.exists():
             raise DataError(f"There is no file or folder {item}; check the path.")
     paths = [path for item in inputs for path in (list_images(item) if item.is_dir() else [item])]
-    net = load_pretrained(model)
+    net = open_model(model, classes)
     if adapt:
         net = net.adapt(paths, device=device)
     check_promised(net, risk, coverage)
