@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from release import SHIPPED, judge_elsewhere, released, row_of, speed, write_rows
+from release import SHIPPED, fit_probes, judge_elsewhere, released, row_of, speed, write_rows
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 
@@ -22,10 +22,9 @@ import cellnet
 from cellnet.cards import WeightsCard
 from cellnet.cli.inputs import divide, open_dataset
 from cellnet.datasets import CellDataset
-from cellnet.evaluation import calibrate
 from cellnet.experiments.run import cell_scale
 from cellnet.hub import load, save, share
-from cellnet.inference import fit_familiarity, predict
+from cellnet.inference import predict
 from cellnet.models import HybridInceptionXception
 
 PENALTIES = (0.001, 0.01, 0.1, 1.0)
@@ -52,8 +51,7 @@ def main() -> None:
         model, folder = hybrid.branch(number).eval(), given.into / network.name
         fit_last_layer(model, [part[number] for part in features], train, val)
         model.nucleus_share = cell_scale(train, model.preprocess)
-        fit_familiarity(model, train)
-        calibrate(model, val)
+        fit_probes(model, (train, val, test), given.root)
         version, earlier = released(folder)
         report = cellnet.evaluate(model, test)
         own = report.scoring(version=version)

@@ -14,6 +14,7 @@ import csv
 import json
 import shutil
 import statistics
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -25,7 +26,9 @@ import cellnet
 from cellnet.cards import Scoring, WeightsCard
 from cellnet.cli.inputs import open_dataset
 from cellnet.datasets import read_split
+from cellnet.datasets.wbcatt import WBCAtt
 from cellnet.evaluation import calibrate
+from cellnet.evaluation.attributes import fit_attributes
 from cellnet.experiments.run import facts_of
 from cellnet.hub import load, record, save
 from cellnet.hub.config import CheckpointConfig
@@ -33,6 +36,10 @@ from cellnet.inference import fit_familiarity
 from cellnet.training.config import MONITORS
 
 ROOT = Path(__file__).parents[2]
+sys.path.append(str(ROOT / "benchmarks" / "robustness"))
+from attributes import divide as divide_words  # noqa: E402
+from shared import Parts  # noqa: E402
+
 SHIPPED = ROOT / "src" / "cellnet" / "weights"
 
 
@@ -69,11 +76,9 @@ def main() -> None:
         speed=speed(model),
     )
     save(model, folder, card=card, storage=given.storage, overwrite=True)
-    if given.storage == "int8":  # the rounded network's features and probabilities are others
-        model = load(folder)
-        fit_familiarity(model, train)
-        calibrate(model, val)
-        save(model, folder, card=card, storage=given.storage, overwrite=True)
+    model = load(folder)  # the rounded network's features and probabilities are others
+    fit_probes(model, (train, val, test), given.root)
+    save(model, folder, card=card, storage=given.storage, overwrite=True)
     for name, source in (("history.csv", given.run / "history.csv"), ("train.toml", given.config)):
         shutil.copyfile(source, folder / name)
 
@@ -87,6 +92,15 @@ def main() -> None:
         *judge_elsewhere(folder, given.external),
     ]
     write_rows(rows)
+
+
+def fit_probes(model: cellnet.CellClassifier, parts: Parts, root: Path) -> None:
+    """All that a shipped model carries beside its weights: what it knows, words for cells, calibration, thresholds."""
+    train, val, _ = parts
+    fit_familiarity(model, train)
+    if (root / "wbcatt").is_dir():
+        fit_attributes(model, *divide_words(WBCAtt(root), parts))
+    calibrate(model, val)
 
 
 def row_of(
