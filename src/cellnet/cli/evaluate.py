@@ -81,10 +81,10 @@ def evaluate(
         images = open_dataset(dataset, root, exclude)
         if harmonise:
             images = images.harmonise(net.labels)
-        chosen, _ = choose_part(images, part, split, split_seed)
+        chosen, _, how = choose_part(images, part, split, split_seed)
         if adapt:
             net = net.adapt(chosen, device=device)
-        report = judge(net, chosen, batch_size=batch_size, device=device, progress=not json)
+        report = judge(net, chosen, batch_size=batch_size, device=device, progress=not json, settings=how)
     stressed = None
     if stress and predictions is None:
         stressed = judge_perturbed(net, chosen, batch_size=batch_size, device=device)
