@@ -214,7 +214,9 @@ def test_each_number_of_the_confusion_matrix_has_its_examples() -> None:
     certain = report.predictions.probabilities[rows].max(1)
     assert (np.diff(certain) <= 0).all()
     assert {(report.schema.names[report.targets[i]], report.predictions[i].label) for i in rows} == {(true, label)}
-    assert report.examples(true, label, 1) == [next(i for i in report.worst(80) if i in report.examples(true, label, 99))]
+    assert report.examples(true, label, 1) == [
+        next(i for i in report.worst(80) if i in report.examples(true, label, 99))
+    ]
     with pytest.raises(UnknownNameError):
         report.examples(true, "thrombocytte")
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.slow
 WIDTHS = (400, 800, 1400)
-FIRST = 'table.sortable thead th:nth-child(%d) button'
+FIRST = "table.sortable thead th:nth-child(%d) button"
 COLUMN = "[...document.querySelector('table.sortable').tBodies[0].rows].map(r => r.cells[%d].innerText.split('\\n')[0])"
 
 

@@ -86,12 +86,12 @@ def render(report: Report, embedding: Figure | None = None) -> str:
         most=EXAMPLES,
         few=subgroups.FEW,
         lineage=report.lineage_errors(),
-        curves=_svg(plots.training_curves(report.history, report.best_epoch)) if report.history else None,
+        curves=_svg("curves", plots.training_curves(report.history, report.best_epoch)) if report.history else None,
         curves_in_words=plots.describe_curves(report.history, report.best_epoch) if report.history else "",
-        embedding=None if embedding is None else _svg(embedding),
-        reliability=_svg(plots.reliability(report.reliability())),
+        embedding=None if embedding is None else _svg("embedding", embedding),
+        reliability=_svg("reliability", plots.reliability(report.reliability())),
         bins=calibration.NUM_BINS,
-        risk_coverage=_svg(plots.risk_coverage(report.risk_coverage(), report.metrics)),
+        risk_coverage=_svg("risk", plots.risk_coverage(report.risk_coverage(), report.metrics)),
         risks_in_words=plots.describe_risk_coverage(report.risk_coverage()),
         worst=[_row(report, i, PICTURE_SIZE) for i in report.worst(24)],
         typical=[_row(report, i, PICTURE_SIZE) for i in report.typical()] if report.images else [],
@@ -184,16 +184,16 @@ def _look(report: Report, index: int, size: int) -> str | None:
     return None if image is None else pages.picture(image, size)
 
 
-def _svg(figure: Figure) -> Markup:
+def _svg(plot: str, figure: Figure) -> Markup:
     """A figure to stand within the page: text as text, colours from the page, nothing that points outside."""
     stream = io.StringIO()
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "cellnet", "font.size": 10}):
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": plot, "font.size": 10}):
         figure.savefig(stream, format="svg", dpi=150, transparent=True)
     drawing = stream.getvalue()
     drawing = drawing[drawing.index("<svg") :]
     drawing = re.sub(r"<metadata>.*?</metadata>", "", drawing, flags=re.DOTALL)
     drawing = re.sub(r' xmlns(:\w+)?="[^"]*"', "", drawing)
-    # Two plots in one page must not share names; only those that are hashes of content are pointed to.
+    # Two plots in one page must not share names; only those that are hashes, salted by plot, are pointed to.
     drawing = re.sub(r' id="[\w.]+_\d+"', "", drawing)
     drawing = re.sub(r"font: [^;\"]*?(\d+)px [^;\"]*", r"font-size: \1px; font-family: inherit", drawing)
     for colour, name in _COLOURS.items():
