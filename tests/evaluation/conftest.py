@@ -35,9 +35,9 @@ class Browser:
         commands, self._commands = os.pipe()
         self._answers, answers = os.pipe()
         # The browser reads its commands from descriptor 3 and answers on 4.
+        command = [program, *FLAGS, f"--user-data-dir={profile}", "about:blank"]
         self._process = subprocess.Popen(
-            ["bash", "-c", f'exec "$@" 3<&{commands} 4>&{answers}', "bash", program, *FLAGS]
-            + [f"--user-data-dir={profile}", "about:blank"],
+            ["bash", "-c", f'exec "$@" 3<&{commands} 4>&{answers}', "bash", *command],
             pass_fds=(commands, answers),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -108,10 +108,9 @@ class Browser:
 
     def click(self, selector: str) -> None:
         """Click in the middle of the first element of a CSS selector."""
-        self.ask(f"document.querySelector({selector!r}).scrollIntoView({{block: 'center', inline: 'center'}})")
-        x, y = self.ask(
-            f"(r => [r.x + r.width / 2, r.y + r.height / 2])(document.querySelector({selector!r}).getBoundingClientRect())"
-        )
+        found = f"document.querySelector({selector!r})"
+        self.ask(f"{found}.scrollIntoView({{block: 'center', inline: 'center'}})")
+        x, y = self.ask(f"(r => [r.x + r.width / 2, r.y + r.height / 2])({found}.getBoundingClientRect())")
         for kind in ("mousePressed", "mouseReleased"):
             self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
 

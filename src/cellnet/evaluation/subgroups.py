@@ -1,4 +1,4 @@
-"""How well a model does on parts of the images that share something beside their class: a stain, a source, a feature."""
+"""How well a model does on images that share something beside their class: a stain, a source, a feature."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def score_subgroups(
 
     Args:
         predictions: N rows with targets; those with an error are not scored.
-        subgroups: What tells the images apart -> its value for each of the N rows; None, NaN and ``""`` are "not known".
+        subgroups: What tells the images apart -> its value for each row; None, NaN and ``""`` are "not known".
 
     Returns:
         What tells the images apart -> value, as text and in order -> figures. "Not known" comes last.
