@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.slow
 WIDTHS = (400, 800, 1400)
 FIRST = "table.sortable thead th:nth-child(%d) button"
+EDGES = """[...document.querySelectorAll("table.grid")].map(table => [table.tHead.rows[0], [...table.tBodies[0].rows].at(-1)]
+    .map(row => [...row.cells].filter(cell => cell.checkVisibility()).map(cell => cell.getBoundingClientRect().right)))"""
 COLUMN = "[...document.querySelector('table.sortable').tBodies[0].rows].map(r => r.cells[%d].innerText.split('\\n')[0])"
 
 
@@ -72,6 +74,9 @@ def test_a_page_fits_its_window_without_trouble(
     browser.open(pages[name], width, scheme)
     overflow, room = browser.ask("[document.documentElement.scrollWidth, document.documentElement.clientWidth]")
     assert overflow <= room <= width
+    for heads, cells in browser.ask(EDGES):  # figures stand below the heads of their columns
+        assert len(heads) == len(cells)
+        assert np.allclose(heads, cells, atol=1)
     image = browser.screenshot(tmp_path / f"{name}-{width}-{scheme}.png")
     assert image.shape[1] == width
     assert (image.mean() > 200) == (scheme == "light")
