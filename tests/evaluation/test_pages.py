@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.slow
 WIDTHS = (400, 800, 1400)
 FIRST = "table.sortable thead th:nth-child(%d) button"
-EDGES = """[...document.querySelectorAll("table.grid")].map(table => [table.tHead.rows[0], [...table.tBodies[0].rows].at(-1)]
-    .map(row => [...row.cells].filter(cell => cell.checkVisibility()).map(cell => cell.getBoundingClientRect().right)))"""
+EDGES = """[...document.querySelectorAll("table.grid")].map(table =>
+  [table.tHead.rows[0], [...table.tBodies[0].rows].at(-1)].map(row =>
+    [...row.cells].filter(cell => cell.checkVisibility()).map(cell => cell.getBoundingClientRect().right)))"""
 COLUMN = "[...document.querySelector('table.sortable').tBodies[0].rows].map(r => r.cells[%d].innerText.split('\\n')[0])"
 
 

@@ -151,7 +151,7 @@ class WBCAtt(PublicDataset):
 
     def subgroups(self) -> dict[str, Sequence[Any]]:
         """The attributes."""
-        return {name: self.attributes[name] for name in ATTRIBUTES}
+        return {name: self.attributes[name].tolist() for name in ATTRIBUTES}
 
     @classmethod
     def missing(cls, folder: Path) -> list[str]:

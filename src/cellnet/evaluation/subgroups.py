@@ -92,7 +92,9 @@ def _text(value: Any) -> str:
 
 def _figures(scored: Scored, chosen: NDArray[np.bool_]) -> SubgroupFigures:
     right = (scored.called == scored.targets)[chosen]
-    groups = None if scored.groups is None else [scored.groups[i] for i in np.flatnonzero(chosen)]
+    groups = (
+        None if scored.groups is None else [group for group, take in zip(scored.groups, chosen, strict=True) if take]
+    )
     units = Units.of(groups, len(right))
     hits, n = int(right.sum()), len(right)
     return SubgroupFigures(
