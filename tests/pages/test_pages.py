@@ -22,7 +22,7 @@ def template(folder: Path, body: str) -> Path:
 
 def test_a_page_has_the_common_head_and_escapes_what_it_shows(tmp_path: Path) -> None:
     path = template(tmp_path, "{{ share | percent }} {{ 12345 | thousands }}")
-    page = pages.render(path, kind="trial", title="<b>", overview="b\udcff", share=0.125)
+    page = pages.render_page(path, kind="trial", title="<b>", overview="b\udcff", share=0.125)
     assert page.startswith("<!doctype html>")
     assert "<title>&lt;b&gt; · cellnet trial</title>" in page
     assert "12.5 12,345" in page
@@ -33,7 +33,7 @@ def test_a_page_has_the_common_head_and_escapes_what_it_shows(tmp_path: Path) ->
 
 def test_what_a_template_wants_must_be_given(tmp_path: Path) -> None:
     with pytest.raises(jinja2.UndefinedError, match="share"):
-        pages.render(template(tmp_path, "{{ share }}"), kind="trial", title="", overview="")
+        pages.render_page(template(tmp_path, "{{ share }}"), kind="trial", title="", overview="")
 
 
 def test_a_picture_is_a_small_jpeg() -> None:

@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import beta, binom
 
-from cellnet import pages
 from cellnet.errors import DataError
 from cellnet.evaluation.intervals import NOT_AVAILABLE, TAILS, Estimate
 from cellnet.files import atomic_path, write_text
+from cellnet.pages import render_page
 
 if TYPE_CHECKING:
     from cellnet.inference import Predictions
@@ -158,7 +158,7 @@ class Differential:
             ConfigError: The file cannot be written.
         """
         named = f", named by {model}" if model else ""
-        page = pages.render(
+        page = render_page(
             Path(__file__).with_name("differential.html.j2"),
             kind="differential",
             title=title,

@@ -14,10 +14,9 @@ import matplotlib
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from cellnet import pages
 from cellnet.errors import ImageError
 from cellnet.evaluation import calibration, intervals, plots, subgroups, text
-from cellnet.pages import percent
+from cellnet.pages import percent, picture, render_page
 
 if TYPE_CHECKING:
     from cellnet.evaluation.intervals import Estimate
@@ -69,7 +68,7 @@ def render(report: Report, embedding: Figure | None = None) -> str:
     shown = [e for f in report.per_class.values() for e in (f["recall"], f["precision"])]
     shown += [f["accuracy"] for values in report.subgroups.values() for f in values.values() if not f["few"]]
     settings = _flat(report.settings or {})
-    return pages.render(
+    return render_page(
         Path(__file__).with_name("report.html.j2"),
         kind="report",
         title=report.title,
@@ -181,7 +180,7 @@ def _look(report: Report, index: int, size: int) -> str | None:
         image = report.images(index) if report.images else None
     except ImageError:  # the file has gone since it was predicted: the page says so by its absence
         return None
-    return None if image is None else pages.picture(image, size)
+    return None if image is None else picture(image, size)
 
 
 def _svg(plot: str, figure: Figure) -> Markup:

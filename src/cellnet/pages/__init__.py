@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 HERE = Path(__file__).parent
 
 
-def render(template: Path, **values: Any) -> str:
+def render_page(template: Path, **values: Any) -> str:
     """A page from a template that extends ``page.html.j2`` of this folder.
 
     That one has the head, the looks and the end, and wants ``kind`` (report, audit, ...), ``title`` and ``overview``. A

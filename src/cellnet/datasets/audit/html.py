@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cellnet import pages
 from cellnet.datasets.audit import text
 from cellnet.errors import DataError
+from cellnet.pages import picture, render_page
 
 if TYPE_CHECKING:
     from cellnet.datasets.audit.report import Audit, Pair
@@ -50,7 +50,7 @@ def render(audit: Audit) -> str:
         seen |= set(fresh)
         if fresh:
             sections.append((title, words, len(fresh), [_row(audit, pair) for pair in fresh[:MOST_PAIRS]]))
-    return pages.render(
+    return render_page(
         Path(__file__).with_name("audit.html.j2"),
         kind="audit",
         title=audit.title,
@@ -102,4 +102,4 @@ def _picture(audit: Audit, index: int) -> str | None:
         image = audit.picture(index)
     except DataError:
         return None
-    return pages.picture(image, 2 * PICTURE_SIZE)  # twice: sharp on dense screens
+    return picture(image, 2 * PICTURE_SIZE)  # twice: sharp on dense screens
