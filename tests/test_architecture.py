@@ -13,7 +13,7 @@ import cellnet
 PACKAGE = Path(cellnet.__file__).parent
 # Lowest first. A room may import rooms before it, and itself.
 ORDER = [
-    "_version", "errors", "registry", "labels", "cards", "files", "tensors",
+    "_version", "errors", "registry", "labels", "cards", "files", "tensors", "pages",
     "download", "images", "augment",
     "datasets", "balancing",
     "backbones", "losses", "models",

@@ -134,6 +134,12 @@ def test_evaluate_agrees_with_the_training_report(folder: Path, trained: tuple[P
     code, text, log = run("evaluate", *words, "--out", out.parent / "again")
     assert code == 0, log
     assert json.loads(text)["metrics"]["accuracy"] == result["metrics"]["accuracy"]
+    judged, trained_on = (
+        json.loads(text)["settings"],
+        json.loads((out / "report" / "metrics.json").read_text())["settings"],
+    )
+    for name in ("split", "split hash", "data set hash"):
+        assert judged[name] == trained_on[name]
     code, text, _ = run("evaluate", "--predictions", out.parent / "again" / "predictions.csv", "--json")
     assert code == 0
     assert json.loads(text)["metrics"]["macro_f1"] == result["metrics"]["macro_f1"]

@@ -35,6 +35,7 @@ def test_parts_classes_and_source(tmp_path, make, nesting):
     train, test = dataset.official_split()
     assert (train.part, set(train.source), len(train)) == ("train", {"Train"}, 20)
     assert (test.part, set(test.source), len(test)) == ("test", {"TestA"}, 20)
+    assert dataset.subgroups() == {"source": dataset.source}
     other = dataset.subset([name == "TestB" for name in dataset.source])
     assert other.class_counts() == {"basophil": 0, "eosinophil": 0, "lymphocyte": 4, "monocyte": 0, "neutrophil": 4}
     assert set(other.parts) == {None}

@@ -64,6 +64,11 @@ def test_attributes_are_joined_to_the_images(tmp_path, make_pbc, tables, images)
         assert values["cell_size"] == ATTRIBUTES["cell_size"][number % 2]
 
 
+def test_the_attributes_are_its_subgroups(tmp_path, make_pbc):
+    part = WBCAtt(make_tables(make_pbc(tmp_path))).subset([3, 1])
+    assert {name: list(part.attributes[name]) for name in ATTRIBUTES} == part.subgroups()
+
+
 def test_attributes_follow_every_choice(tmp_path, make_pbc):
     dataset = WBCAtt(make_tables(make_pbc(tmp_path)))
     for part in (*dataset.split((0.5, 0.5)), dataset.subset([7, 3]), dataset.harmonise(PBC_LABELS)):

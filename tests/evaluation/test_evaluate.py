@@ -10,7 +10,7 @@ from cellnet.cards import DatasetCard, WeightsCard
 from cellnet.datasets import CellDataset
 from cellnet.errors import ConfigError, DataError, LabelError
 from cellnet.evaluation import evaluate
-from cellnet.evaluation.evaluate import TRAINING_PART, UPPER_BOUND
+from cellnet.evaluation.evaluate import SMALL_GROUPS, SOME_GROUPS, TRAINING_PART, UPPER_BOUND
 from cellnet.inference import fit_thresholds
 from cellnet.inference.predictor import predict
 from cellnet.labels import LabelSchema
@@ -121,8 +121,16 @@ def test_the_report_says_what_its_figures_do_not(tiny_model: CellClassifier, syn
     assert evaluate(tiny_model, cells).notes == defects  # another laboratory's images, for all we know
     assert evaluate(tiny_model, cells.subset(range(8), part="test")).notes == (UPPER_BOUND, *defects)
     assert evaluate(tiny_model, cells.subset(range(8), part="train")).notes == (TRAINING_PART, *defects)
-    donors = with_card(synthetic, card, groups=np.arange(48) // 4, part="test")
-    assert evaluate(tiny_model, donors).notes == defects
+    whole = np.arange(48) // 4
+    # Photographs, or what an audit found: no donors, if none is known, and not for every image.
+    photographs = with_card(synthetic, card, groups=whole, part="test")
+    assert evaluate(tiny_model, photographs).notes == (SMALL_GROUPS, *defects)
+    some = np.where(np.arange(48) < 8, whole, None)
+    assert evaluate(tiny_model, with_card(synthetic, card, groups=some, part="test")).notes == (SOME_GROUPS, *defects)
+    donors = with_card(synthetic, DatasetCard("ours", "Ours"), groups=whole, part="test")
+    assert evaluate(tiny_model, donors).notes == ()
+    some = np.where(np.arange(48) < 8, whole, np.nan)
+    assert evaluate(tiny_model, donors.with_groups(some)).notes == (SOME_GROUPS,)
     drawn = with_card(synthetic, DatasetCard("drawn", "Drawn", known_defects=("not real",)), part="test")
     assert evaluate(tiny_model, drawn).notes == ("Known of these data: not real.",)
     tiny_model.weights_card = WeightsCard("tiny", training_data="pbc")
@@ -141,3 +149,46 @@ def test_groups_of_the_data_set_widen_the_intervals(tiny_model: CellClassifier, 
     assert not evaluate(tiny_model, synthetic.with_groups(np.arange(48))).scored.units.grouped
     assert together.accuracy.value == alone.accuracy.value
     assert together.accuracy.high - together.accuracy.low > 1.3 * (alone.accuracy.high - alone.accuracy.low)
+
+
+def test_the_report_says_what_was_judged_on_what(
+    tiny_model: CellClassifier, synthetic: CellDataset, tmp_path: Path
+) -> None:
+    tiny_model.weights_card = WeightsCard("tiny", version="3", training_data="pbc", training_data_hash="00ff")
+    settings = evaluate(tiny_model, synthetic, settings={"split hash": "1234"}).settings
+    assert settings["weights"] == "tiny, version 3"
+    assert settings["trained on"] == "pbc (00ff)"
+    assert settings["data set hash"] == synthetic.fingerprint()
+    assert settings["split hash"] == "1234"
+    missing = evaluate(
+        tiny_model, CellDataset([tmp_path / "gone.png", *_written(synthetic, tmp_path)], [0, 0, 0], synthetic.labels)
+    )
+    assert missing.unreadable == [0]
+    assert missing.settings["data set hash"].startswith("none")
+
+
+def _written(cells: CellDataset, folder: Path) -> list[Path]:
+    from torchvision.io import write_png
+
+    for i in range(2):
+        write_png(cells.image(i), str(folder / f"{i}.png"))
+    return [folder / f"{i}.png" for i in range(2)]
+
+
+def test_subgroups_are_given_or_those_that_the_data_set_offers(
+    tiny_model: CellClassifier, synthetic: CellDataset
+) -> None:
+    class Stained(CellDataset):
+        def subgroups(self):
+            return {"stain": ["MGG", "Wright"] * (len(self) // 2)}
+
+    images = np.stack([synthetic.image(i).numpy() for i in range(len(synthetic))])
+    cells = Stained(None, synthetic.targets, synthetic.labels, images=images)
+    offered = evaluate(tiny_model, cells).subgroups
+    assert {value: figures["n"] for value, figures in offered["stain"].items()} == {"MGG": 24, "Wright": 24}
+    assert evaluate(tiny_model, cells, subgroups={}).subgroups == {}
+    assert evaluate(tiny_model, synthetic).subgroups == {}
+    given = evaluate(tiny_model, cells, subgroups={"half": np.arange(48) // 24}).subgroups
+    assert list(given) == ["half"]
+    with pytest.raises(DataError, match="'half' has 2 values for 48 images"):
+        evaluate(tiny_model, cells, subgroups={"half": ["a", "b"]})

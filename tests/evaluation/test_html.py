@@ -1,14 +1,16 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import re
 from html.parser import HTMLParser
 
 import matplotlib
 import numpy as np
+import pytest
 import torch
 
-from cellnet.errors import ImageError
+from cellnet.errors import ImageError, UnknownNameError
 from cellnet.evaluation import Report, html
 from cellnet.inference import Predictions
 from cellnet.labels import PBC_LABELS, LabelSchema
@@ -42,7 +44,7 @@ class Page(HTMLParser):
         self.tags.append((tag, dict(attrs)))
 
     def handle_data(self, data: str) -> None:
-        if not self._open or self._open[-1] != "style":
+        if not self._open or self._open[-1] not in ("style", "script"):
             self.words += data
 
     def all(self, tag: str) -> list[dict[str, str | None]]:
@@ -96,7 +98,8 @@ def test_the_page_is_well_formed_and_has_its_sections() -> None:
 def test_pictures_are_small_and_inside_the_page_with_words_for_those_who_cannot_see() -> None:
     report = Report.from_predictions(sample(), images=picture)
     images = Page(html.render(report)).all("img")
-    assert len(images) == min(24, len(report.worst(24))) + len(report.typical())
+    behind = sum(min(html.EXAMPLES, count) for count in report.confusion.ravel().tolist())
+    assert len(images) == min(24, len(report.worst(24))) + len(report.typical()) + 12 + behind
     for image in images:
         assert image["alt"]
         kind, data = str(image["src"]).split(",")
@@ -127,20 +130,25 @@ def test_curves_have_words_and_the_chosen_epoch() -> None:
     assert "marked: epoch 2, the chosen one" in page.words
 
 
-def test_nothing_points_outside_and_nothing_runs() -> None:
+def test_nothing_points_outside_and_nothing_runs_but_the_sorting() -> None:
     history = [{"epoch": 1, "train_loss": 1.0, "val_loss": 1.0, "val_accuracy": 0.5, "val_macro_f1": 0.5}]
     text = html.render(Report.from_predictions(sample(), history=history, images=picture))
     page = Page(text)
-    assert "http" not in text
+    assert not re.search("https?:", text)
     assert "@import" not in text
     assert not re.search(r"url\((?!#)", text)
-    assert not page.all("script") + page.all("link") + page.all("iframe")
+    assert not page.all("link") + page.all("iframe")
+    (script,) = re.findall("<script>(.*?)</script>", text, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    (policy,) = (str(meta["content"]) for meta in page.all("meta") if "http-equiv" in meta)
+    assert policy == f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
     for tag, attributes in page.tags:
         assert not any(name.startswith("on") for name in attributes), tag
         for name in ("src", "href", "xlink:href"):
             assert str(attributes.get(name, "#")).startswith(("#", "data:"))
-    names = [a["id"] for _, a in page.tags if "id" in a]
-    assert all(f"#{name}" in text for name in names)
+    names = [str(a["id"]) for _, a in page.tags if "id" in a]
+    assert len(set(names)) == len(names)
+    assert all(f"#{name}" in text or f'"{name}"' in text.replace(f' id="{name}"', "") for name in names)
 
 
 def test_hostile_names_are_text() -> None:
@@ -154,7 +162,7 @@ def test_hostile_names_are_text() -> None:
         images=picture,
     )
     text = html.render(report)
-    assert "<script" not in text
+    assert text.count("<script") == 1
     assert "<b>c" not in text
     assert Page(text).words.count("alert('x')") > 10
 
@@ -181,6 +189,56 @@ def test_many_classes() -> None:
     schema = LabelSchema.from_names([f"class {i}" for i in range(14)])
     text = html.render(Report.from_predictions(sample(84, schema)))
     assert 'class="confusion many"' in text
+
+
+def test_the_examples_of_very_many_classes_are_bounded() -> None:
+    schema = LabelSchema.from_names([f"class {i}" for i in range(30)])
+    report = Report.from_predictions(sample(3000, schema), images=picture)
+    assert np.count_nonzero(report.confusion) > html.MOST_EXAMPLES
+    text = html.render(report)
+    assert len(Page(text).all("img")) <= html.MOST_EXAMPLES + 24 + 30 + 12
+    assert len(text) < 4_000_000
+
+
+def test_each_number_of_the_confusion_matrix_has_its_examples() -> None:
+    report = Report.from_predictions(sample(), images=picture)
+    page = Page(html.render(report))
+    opened = [button["popovertarget"] for button in page.all("button") if "popovertargetaction" not in button]
+    assert len(opened) == np.count_nonzero(report.confusion)
+    examples = {div["id"] for div in page.all("div") if div.get("class") == "examples"}
+    assert set(opened) == examples
+    assert all(button["aria-label"] for button in page.all("button"))
+    true, label, count = report.most_confused(1)[0]
+    rows = report.examples(true, label)
+    assert len(rows) == min(3, count)
+    certain = report.predictions.probabilities[rows].max(1)
+    assert (np.diff(certain) <= 0).all()
+    assert {(report.schema.names[report.targets[i]], report.predictions[i].label) for i in rows} == {(true, label)}
+    assert report.examples(true, label, 1) == [
+        next(i for i in report.worst(80) if i in report.examples(true, label, 99))
+    ]
+    with pytest.raises(UnknownNameError):
+        report.examples(true, "thrombocytte")
+
+
+def test_subgroups_are_shown_with_few_images_said_to_be_few() -> None:
+    values = {"stain": ["MGG"] * 76 + [EVIL] * 4, "site": [None] * 80}
+    page = Page(html.render(Report.from_predictions(sample(), subgroups=values)))
+    for words in ("Subgroups", "stain", "MGG", "few images", "alert('x')", "site", "not known"):
+        assert words in page.words
+    assert "Subgroups" not in Page(html.render(Report.from_predictions(sample()))).words
+    preds = sample()
+    preds.groups = [str(i // 20) for i in range(80)]
+    page = Page(html.render(Report.from_predictions(preds, subgroups={"site": ["a"] * 60 + ["b"] * 20})))
+    assert "one group: the interval holds for it alone" in page.words
+    assert "copies of one spot) together" in page.words
+
+
+def test_what_was_judged_on_what_stands_open_and_the_configuration_folded() -> None:
+    settings = {"weights": "hybrid, version 2", "split hash": "0123abcd", "config": {"lr": 0.1}}
+    words = Page(html.render(Report.from_predictions(sample(), settings=settings))).words
+    reproduce = words[words.index("To reproduce this") :]
+    assert reproduce.index("0123abcd") < reproduce.index("Settings") < reproduce.index("config.lr")
 
 
 def test_tables_say_what_their_rows_and_columns_are() -> None:

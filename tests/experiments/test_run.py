@@ -39,6 +39,9 @@ def test_the_card_is_written_from_the_run(result: RunResult) -> None:
     assert card["metrics"]["accuracy"] == result.report.to_dict()["metrics"]["accuracy"]
     assert "split seed 0: 32 train, 16 val, 16 test" in card["split"]
     assert card["starting_weights"] == "none (random initialisation)"
+    settings = result.report.settings
+    assert settings["split"] == "split seed 0"
+    assert card["split"].endswith(f"split {settings['split hash']}")
     training, (scoring,) = card["training"], card["scorings"]
     assert (training["epochs"], training["best_epoch"], training["seed"]) == (1, 1, 0)
     assert training["hardware"]["device"] == "cpu"

@@ -113,7 +113,7 @@ def evaluate(
             images = images.harmonise(net.labels)
         if prevalence is not None:
             read_prevalence(prevalence, net.labels)  # before the images are looked at
-        chosen, val = choose_part(images, part, split, split_seed)
+        chosen, val, how = choose_part(images, part, split, split_seed)
         if promised and val is None:
             raise ConfigError(
                 "--risk and --coverage are fitted on a validation part, and there is none here; split the data by "
@@ -130,6 +130,7 @@ def evaluate(
             batch_size=batch_size,
             device=device,
             progress=not json,
+            settings=how,
         )
         if save is not None:
             log.print(f"Model: {net.save(save)}")

@@ -52,14 +52,19 @@ def divide(dataset: CellDataset, split: str, seed: int) -> tuple[tuple[CellDatas
     return dataset.split(parse_split(split), seed=seed), words
 
 
-def choose_part(dataset: CellDataset, part: str, split: str, seed: int) -> tuple[CellDataset, CellDataset | None]:
-    """The part to judge, and the validation part where the data set is split."""
+def choose_part(
+    dataset: CellDataset, part: str, split: str, seed: int
+) -> tuple[CellDataset, CellDataset | None, dict[str, str]]:
+    """The part to judge, the validation part where the data set is split, and how it was, for the report."""
+    from cellnet.datasets import split_hash
+
     check_name("part", part, ["train", "val", "test", "all"])
     if part == "all":
-        return dataset, None
-    parts = {p.part: p for p in divide(dataset, split, seed)[0]}
+        return dataset, None, {}
+    divided, words = divide(dataset, split, seed)
+    parts = {p.part: p for p in divided}
     check_name("part of this split", part, [name for name in parts if name])
-    return parts[part], parts.get("val")
+    return parts[part], parts.get("val"), {"split": words, "split hash": split_hash(*divided)}
 
 
 def parse_settings(settings: list[str]) -> dict[str, Any]:

@@ -328,6 +328,13 @@ class CellDataset(Dataset[tuple[Any, int]]):
         counts = np.bincount(self.targets, minlength=len(self.labels))
         return dict(zip(self.labels.names, counts.tolist(), strict=True))
 
+    def subgroups(self) -> dict[str, Sequence[Any]]:
+        """What is known of each image beside its class, by name, N values each; `cellnet.evaluate` judges each apart.
+
+        Nothing here; a class with such columns gives them.
+        """
+        return {}
+
     def summary(self) -> str:
         """A table of the classes with their number and share of images."""
         return display.summary(self)

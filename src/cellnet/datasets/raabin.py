@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -76,6 +78,10 @@ class Raabin(PublicDataset):
 
     source: list[str]
     """Folder that each image comes from: Train, TestA or TestB."""
+
+    def subgroups(self) -> dict[str, Sequence[Any]]:
+        """The folder that each image comes from."""
+        return {"source": self.source}
 
     @classmethod
     def missing(cls, folder: Path) -> list[str]:

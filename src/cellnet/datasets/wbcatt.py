@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -147,6 +148,10 @@ class WBCAtt(PublicDataset):
 
     attributes: NDArray[np.void]
     """Structured array, one field of text an attribute: ``attributes["cell_size"]``."""
+
+    def subgroups(self) -> dict[str, Sequence[Any]]:
+        """The attributes."""
+        return {name: self.attributes[name].tolist() for name in ATTRIBUTES}
 
     @classmethod
     def missing(cls, folder: Path) -> list[str]:

@@ -16,9 +16,9 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import beta, binom
 
 from cellnet.errors import DataError
-from cellnet.evaluation.html import render_page
 from cellnet.evaluation.intervals import NOT_AVAILABLE, TAILS, Estimate
 from cellnet.files import atomic_path, write_text
+from cellnet.pages import render_page
 
 if TYPE_CHECKING:
     from cellnet.inference import Predictions
@@ -157,7 +157,15 @@ class Differential:
         Raises:
             ConfigError: The file cannot be written.
         """
-        page = render_page("differential.html.j2", count=self, title=title, model=model)
+        named = f", named by {model}" if model else ""
+        page = render_page(
+            Path(__file__).with_name("differential.html.j2"),
+            kind="differential",
+            title=title,
+            overview=f"{self.white_cells:,} white cells{named}; {self.abstained:,} images left to a person, "
+            f"{self.unreadable:,} unreadable",
+            count=self,
+        )
         return write_text(path, page)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cellnet.errors import ConfigError, DataError
+from cellnet.errors import ConfigError, DataError, ImageError
 from cellnet.evaluation.calibrate import calibrate, check_classes
 from cellnet.evaluation.report import Report
 from cellnet.inference import guarantees
@@ -22,6 +22,16 @@ if TYPE_CHECKING:
 UPPER_BOUND = (
     "Image-level split without donor or slide ids: cells of one donor may stand both here and among the "
     "training images, so the figures are an upper bound of what a new patient would get."
+)
+SOME_GROUPS = (
+    "Images of one group are kept together, but not every image has a group: of the others neither donor nor slide is "
+    "known, and cells of one donor may stand both here and among the training images, so the figures are an upper "
+    "bound of what a new patient would get."
+)
+SMALL_GROUPS = (
+    "The groups of these images need not be donors, since no donor is known: where a group is smaller, as a photograph "
+    "is, cells of one donor may stand both here and among the training images, and the figures are an upper bound of "
+    "what a new patient would get."
 )
 TRAINING_PART = "These are training images: the figures say nothing about new ones."
 
@@ -42,6 +52,7 @@ def evaluate(
     history: Sequence[Mapping[str, Any]] | None = None,
     best_epoch: int | None = None,
     settings: Mapping[str, Any] | None = None,
+    subgroups: Mapping[str, Sequence[Any]] | None = None,
 ) -> Report:
     """Predict a labelled data set and score the predictions; every figure has a 95 % interval.
 
@@ -64,12 +75,17 @@ def evaluate(
         title: Headline of the report; default: the data set's.
         history: Rows of `Trainer.fit`, for the curves.
         best_epoch: The epoch whose weights these are, to be marked in them.
-        settings: How the model came about, shown under "To reproduce this".
+        settings: How the model came about, shown under "To reproduce this" behind what is known here: the weights, and
+            the hash of the data set.
+        subgroups: What tells the images apart beside their class -> its value for each image, such as
+            ``{"stain": ["MGG", "Wright", ...]}``: each part is judged by itself too. None takes what the data set
+            offers (`CellDataset.subgroups`), ``{}`` nothing.
 
     Raises:
         LabelError: A data set has other classes than the model; the message names the call that harmonises.
         ConfigError: ``calibrate_on`` is a test part, or a guarantee is asked for without it.
-        DataError: A data set is empty or wholly unreadable, the two share images, or a risk cannot be guaranteed.
+        DataError: A data set is empty or wholly unreadable, the two share images, a risk cannot be guaranteed, or a
+            subgroup has not one value an image.
 
     Example:
         >>> from cellnet import create_model, load_dataset
@@ -93,10 +109,11 @@ def evaluate(
         dataset=name,
         part=dataset.part,
         notes=(*_notes(model, dataset), *guarantees(model)),
-        settings={**_settings(model, calibrate_on), **(settings or {})},
+        settings={**_settings(model, dataset, calibrate_on), **(settings or {})},
         history=history,
         best_epoch=best_epoch,
         images=dataset.image,
+        subgroups=dataset.subgroups() if subgroups is None else subgroups,
     )
 
 
@@ -118,13 +135,26 @@ def _notes(model: CellClassifier, dataset: CellDataset) -> tuple[str, ...]:
     if dataset.part == "train":
         return (TRAINING_PART, *defects)
     trained_on_it = card is not None and weights is not None and card.name == weights.training_data
-    donors_unknown = dataset.groups is None and (card is None or any("donor" in defect for defect in known))
-    return (UPPER_BOUND, *defects) if (dataset.part or trained_on_it) and donors_unknown else defects
+    if not (dataset.part or trained_on_it):
+        return defects
+    donors_unknown = any("donor" in defect for defect in known)
+    if dataset.groups is None:
+        return (UPPER_BOUND, *defects) if card is None or donors_unknown else defects
+    # An audit gives a group to those images alone that have a double. NaN, a table's "not known", differs from itself.
+    if any(group is None or group != group for group in dataset.groups.tolist()):
+        return (SOME_GROUPS, *defects)
+    return (SMALL_GROUPS, *defects) if donors_unknown else defects
 
 
-def _settings(model: CellClassifier, calibrate_on: CellDataset | None) -> dict[str, Any]:
-    """What the probabilities and abstentions of the report rest on."""
-    facts: dict[str, Any] = {
+def _settings(model: CellClassifier, dataset: CellDataset, calibrate_on: CellDataset | None) -> dict[str, Any]:
+    """What was judged on what, and what the probabilities and abstentions rest on."""
+    facts: dict[str, Any] = {}
+    if (card := model.weights_card) is not None:
+        facts["weights"] = f"{card.name}, version {card.version}"
+        if card.training_data:
+            facts["trained on"] = f"{card.training_data} ({card.training_data_hash or 'no hash'})"
+    facts |= {
+        "data set hash": _fingerprint(dataset),
         "model": str(model.architecture.get("backbone", "")),
         "calibration": model.calibrator.method,
         "temperature": model.temperature,
@@ -134,3 +164,10 @@ def _settings(model: CellClassifier, calibrate_on: CellDataset | None) -> dict[s
         part = f", part {calibrate_on.part}" if calibrate_on.part else ""
         facts["calibrated on"] = f"{len(calibrate_on):,} images{part}"
     return facts
+
+
+def _fingerprint(dataset: CellDataset) -> str:
+    try:
+        return dataset.fingerprint()
+    except ImageError:  # a file that cannot be opened is counted, and does not stop an evaluation
+        return "none: not every file can be read"

@@ -1,8 +1,7 @@
-"""A report as one HTML file: no network, no script, everything from outside escaped."""
+"""A report as a page."""
 
 from __future__ import annotations
 
-import base64
 import io
 import math
 import re
@@ -12,22 +11,26 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 import matplotlib
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from matplotlib.figure import Figure
-from PIL import Image
 
 from cellnet.errors import ImageError
-from cellnet.evaluation import calibration, intervals, plots, text
+from cellnet.evaluation import calibration, intervals, plots, subgroups, text
+from cellnet.pages import percent, picture, render_page
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from cellnet.evaluation.intervals import Estimate
     from cellnet.evaluation.report import Report
 
-PICTURE_SIZE = 132
-"""Longer side of the pictures in the page, in pixels."""
+PICTURE_SIZE = 264
+"""Longer side of the pictures of the mistakes, in pixels: twice of what is shown, sharp on dense screens."""
+
+THUMBNAIL_SIZE = 88
+"""The same of the small pictures in a table."""
+
+EXAMPLE_SIZE, EXAMPLES, MOST_EXAMPLES = 144, 3, 240
+"""The same of the examples behind the confusion matrix, their number a cell, and in the whole page. With 5 to 8 kB each
+they add at most 2 MB to it, however many images were judged."""
 
 # The page's own colours take the place of the plots', so that the plots follow a dark screen.
 _COLOURS = {
@@ -63,69 +66,41 @@ def render(report: Report, embedding: Figure | None = None) -> str:
         embedding: What `Report.embedding` gave, if it is to be shown.
     """
     shown = [e for f in report.per_class.values() for e in (f["recall"], f["precision"])]
+    shown += [f["accuracy"] for values in report.subgroups.values() for f in values.values() if not f["few"]]
+    settings = _flat(report.settings or {})
     return render_page(
-        "report.html.j2",
-        report=report,
+        Path(__file__).with_name("report.html.j2"),
+        kind="report",
+        title=report.title,
         overview=text.headline(report),
+        report=report,
+        spread=_spread,
+        shorten=text.shorten,
         sentences=_sentences(report),
         axis=plots.axis_start([estimate.low for estimate in shown]),
         confusion=report.matured()[0].tolist(),
         classes=report.matured()[1],
         shares=_shares(report),
+        examples=_examples(report),
+        most=EXAMPLES,
+        few=subgroups.FEW,
         lineage=report.lineage_errors(),
-        curves=_svg(plots.training_curves(report.history, report.best_epoch)) if report.history else None,
+        curves=_svg("curves", plots.training_curves(report.history, report.best_epoch)) if report.history else None,
         curves_in_words=plots.describe_curves(report.history, report.best_epoch) if report.history else "",
-        embedding=None if embedding is None else _svg(embedding),
-        reliability=_svg(plots.reliability(report.reliability())),
+        embedding=None if embedding is None else _svg("embedding", embedding),
+        reliability=_svg("reliability", plots.reliability(report.reliability())),
         bins=calibration.NUM_BINS,
-        risk_coverage=_svg(plots.risk_coverage(report.risk_coverage(), report.metrics)),
+        risk_coverage=_svg("risk", plots.risk_coverage(report.risk_coverage(), report.metrics)),
         risks_in_words=plots.describe_risk_coverage(report.risk_coverage()),
-        worst=[_row(report, i) for i in report.worst(24)],
-        typical=[_row(report, i) for i in report.typical()] if report.images else [],
-        uncertain=[_row(report, i, picture=False) for i in report.least_certain(12)],
+        worst=[_row(report, i, PICTURE_SIZE) for i in report.worst(24)],
+        typical=[_row(report, i, PICTURE_SIZE) for i in report.typical()] if report.images else [],
+        uncertain=[_row(report, i, THUMBNAIL_SIZE) for i in report.least_certain(12)],
         unreadable=[(report.predictions.files[i], report.predictions.errors[i]) for i in report.unreadable],
-        settings=_flat(report.settings or {}),
+        settings=[(name, value) for name, value in settings if "." not in name],
+        configuration=[(name, value) for name, value in settings if "." in name],
         level=intervals.LEVEL,
         details=report.to_dict(),
     )
-
-
-def render_page(template: str, **values: Any) -> str:
-    """A page from one of the templates beside this file; all values are escaped."""
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"percent": percent, "certainty": certainty, "shorten": text.shorten}
-    environment.globals["spread"] = _spread
-    page = environment.get_template(template).render(**values)
-    # On Linux a file name may hold bytes that are not text; a page cannot.
-    return page.encode("utf-8", "replace").decode("utf-8")
-
-
-def percent(share: float, digits: int = 1) -> str:
-    """A share as text, without the sign.
-
-    Example:
-        >>> percent(0.98512), percent(float("nan"))
-        ('98.5', '–')
-    """
-    return "–" if math.isnan(share) else f"{100 * share:.{digits}f}"
-
-
-def certainty(probability: float) -> str:
-    """A probability in per cent that never claims to be certain.
-
-    Example:
-        >>> certainty(0.99999), certainty(0.75), certainty(0.0)
-        ('>99.9', '75.0', '<0.1')
-    """
-    if probability >= 0.9995:
-        return ">99.9"
-    return "<0.1" if probability < 0.0005 else percent(probability)
 
 
 def _spread(estimate: Estimate, start: float, width: float) -> tuple[float, float, float]:
@@ -170,7 +145,20 @@ def _shares(report: Report) -> list[list[float]]:
     return [[round(x, 3) for x in row] for row in plots.shades(report.matured()[0]).tolist()]
 
 
-def _row(report: Report, index: int, *, picture: bool = True) -> Row:
+def _examples(report: Report) -> dict[tuple[str, str], list[Row]]:
+    """Images of each cell of the confusion matrix that is not empty; the mistakes have the first claim to pictures."""
+    names, found = report.schema.names, {}
+    mistakes = [(true, label) for true, label, _ in report.most_confused(len(names) ** 2)]
+    left = MOST_EXAMPLES
+    for true, label in (*mistakes, *((name, name) for name in names)):
+        rows = report.examples(true, label, EXAMPLES)
+        found[true, label] = [_row(report, i, EXAMPLE_SIZE if place < left else 0) for place, i in enumerate(rows)]
+        left -= len(rows)
+    return found
+
+
+def _row(report: Report, index: int, size: int) -> Row:
+    """An image of the report, with a picture of at most ``size`` pixels a side; 0 is none."""
     prediction = report.predictions[index]
     target = int(report.targets[index])
     return Row(
@@ -183,37 +171,28 @@ def _row(report: Report, index: int, *, picture: bool = True) -> Row:
         true_probability=float(prediction.probabilities[target]),
         right=prediction.label == report.schema.names[target],
         abstain=prediction.abstain,
-        picture=_look(report, index) if picture else None,
+        picture=_look(report, index, size) if size else None,
     )
 
 
-def _look(report: Report, index: int) -> str | None:
+def _look(report: Report, index: int, size: int) -> str | None:
     try:
         image = report.images(index) if report.images else None
     except ImageError:  # the file has gone since it was predicted: the page says so by its absence
         return None
-    return None if image is None else _picture(image)
+    return None if image is None else picture(image, size)
 
 
-def _picture(image: Tensor) -> str:
-    """An image, uint8 3×H×W, as a small data URI."""
-    picture = Image.fromarray(image.permute(1, 2, 0).cpu().numpy())
-    picture.thumbnail((2 * PICTURE_SIZE, 2 * PICTURE_SIZE))  # twice: sharp on dense screens
-    stream = io.BytesIO()
-    picture.save(stream, "JPEG", quality=85)
-    return "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode()
-
-
-def _svg(figure: Figure) -> Markup:
+def _svg(plot: str, figure: Figure) -> Markup:
     """A figure to stand within the page: text as text, colours from the page, nothing that points outside."""
     stream = io.StringIO()
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "cellnet", "font.size": 10}):
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": plot, "font.size": 10}):
         figure.savefig(stream, format="svg", dpi=150, transparent=True)
     drawing = stream.getvalue()
     drawing = drawing[drawing.index("<svg") :]
     drawing = re.sub(r"<metadata>.*?</metadata>", "", drawing, flags=re.DOTALL)
     drawing = re.sub(r' xmlns(:\w+)?="[^"]*"', "", drawing)
-    # Two plots in one page must not share names; only those that are hashes of content are pointed to.
+    # Two plots in one page must not share names; only those that are hashes, salted by plot, are pointed to.
     drawing = re.sub(r' id="[\w.]+_\d+"', "", drawing)
     drawing = re.sub(r"font: [^;\"]*?(\d+)px [^;\"]*", r"font-size: \1px; font-family: inherit", drawing)
     for colour, name in _COLOURS.items():

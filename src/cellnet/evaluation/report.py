@@ -6,7 +6,7 @@ import json
 import math
 import platform
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
@@ -25,6 +25,7 @@ from cellnet.evaluation.embedding import embedding as embed
 from cellnet.evaluation.figures import ClassFigures, PredictiveValues, Scored, targets_of
 from cellnet.evaluation.intervals import Estimate
 from cellnet.evaluation.metrics import confusion_matrix
+from cellnet.evaluation.subgroups import SubgroupFigures, score_subgroups
 from cellnet.files import write_text
 
 if TYPE_CHECKING:
@@ -44,10 +45,12 @@ class Report:
         confusion: C×C counts, true class by predicted class.
         metrics: Figures over all classes, by name.
         per_class: Figures of each class, by its name.
+        subgroups: What tells images apart, such as ``"stain"`` -> its value -> figures of the images that have it.
         dataset: Name of the data set.
         part: ``"train"``, ``"val"``, ``"test"`` or None.
         notes: What the figures do not say, the most important first.
-        settings: How the model came about (configuration, seed, ...): shown, not interpreted.
+        settings: What was judged on what, and how the model came about (hashes, configuration, seed, ...): shown, not
+            interpreted.
         history: One row an epoch, for the curves.
         best_epoch: The epoch whose weights are judged, to be marked there.
         images: Gives the image of a row of ``predictions`` as uint8 3×H×W, or None.
@@ -69,6 +72,7 @@ class Report:
     confusion: NDArray[np.int64]
     metrics: dict[str, Estimate]
     per_class: dict[str, ClassFigures]
+    subgroups: dict[str, dict[str, SubgroupFigures]] = field(default_factory=dict)
     dataset: str = ""
     part: str | None = None
     notes: tuple[str, ...] = ()
@@ -90,6 +94,7 @@ class Report:
         history: Sequence[Mapping[str, Any]] | None = None,
         best_epoch: int | None = None,
         images: Callable[[int], Tensor | None] | None = None,
+        subgroups: Mapping[str, Sequence[Any]] | None = None,
     ) -> Report:
         """Score predictions, whoever made them.
 
@@ -104,9 +109,10 @@ class Report:
             history: See `Report`.
             best_epoch: See `Report`.
             images: See `Report`.
+            subgroups: What tells the images apart -> its value for each row of ``predictions``, see `score_subgroups`.
 
         Raises:
-            DataError: No targets, or no readable image.
+            DataError: No targets, no readable image, or a subgroup without one value a row.
         """
         scored = Scored.of(predictions)
         return cls(
@@ -115,6 +121,7 @@ class Report:
             confusion=scored.confusion,
             metrics=scored.overall(),
             per_class=scored.per_class(),
+            subgroups=score_subgroups(predictions, subgroups or {}),
             dataset=dataset,
             part=part,
             notes=tuple(notes),
@@ -197,19 +204,37 @@ class Report:
 
     def worst(self, k: int = 20) -> list[int]:
         """The ``k`` rows of ``predictions`` that are wrong with most certainty, the worst first."""
-        rows = self._by_certainty()
+        rows = self._by_certainty
         return [int(i) for i in rows[~self._right(rows)][:k]]
 
     def least_certain(self, k: int = 20) -> list[int]:
         """The ``k`` rows of ``predictions`` that the model was least certain of, the least certain first."""
-        return [int(i) for i in self._by_certainty()[::-1][:k]]
+        return [int(i) for i in self._by_certainty[::-1][:k]]
 
     def typical(self) -> list[int]:
         """For each class, the row of ``predictions`` that was called so rightly and with most certainty."""
-        rows = self._by_certainty()
+        rows = self._by_certainty
         rows = rows[self._right(rows)]
         _, first = np.unique(self.targets[rows], return_index=True)
         return [int(i) for i in rows[first]]
+
+    def examples(self, true: str, label: str, k: int = 3) -> list[int]:
+        """Up to ``k`` rows of ``predictions`` of one class that were called another, or rightly.
+
+        They are spread evenly from the one that the model was most certain of to the one it was least certain of.
+
+        Args:
+            true: Name of the true class.
+            label: Name of the predicted class.
+            k: Number of rows.
+
+        Raises:
+            UnknownNameError: No such class.
+        """
+        rows, pair = self._by_certainty, (self.schema.index(true), self.schema.index(label))
+        called = self.predictions.probabilities[rows].argmax(1)
+        found = rows[(self.targets[rows] == pair[0]) & (called == pair[1])]
+        return [int(i) for i in found[np.linspace(0, len(found) - 1, min(k, len(found))).round().astype(int)]]
 
     def lineage_errors(self) -> tuple[int, int] | None:
         """Mistakes within a lineage and across lineages; None if the lineage of a class is not known."""
@@ -279,6 +304,7 @@ class Report:
     def _right(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
         return np.asarray(self.predictions.probabilities[rows].argmax(1) == self.targets[rows])
 
+    @cached_property
     def _by_certainty(self) -> NDArray[np.int64]:
         """Readable rows, the most certain first."""
         rows = np.flatnonzero(self.predictions.readable)
@@ -304,6 +330,7 @@ class Report:
             },
             "metrics": _plain(self.metrics),
             "per_class": _plain(self.per_class),
+            "subgroups": _plain(self.subgroups),
             "confusion": self.confusion.tolist(),
             "reliability": _plain(self.reliability()),
             "risk_coverage": _plain(self.risk_coverage()),

@@ -47,7 +47,7 @@ def headline(report: Report) -> str:
 
 
 def summary(report: Report) -> str:
-    """Per class n, precision, recall and F1 with their intervals; then totals, mistakes, limits."""
+    """Per class n, precision, recall and F1 with their intervals; then totals, subgroups, mistakes, limits."""
     lines = [report.title, headline(report), "", *_class_table(report), "", *_totals(report)]
     coverage, accepted = report.metrics["coverage"].value, report.metrics["accepted_accuracy"]
     if coverage < 1:
@@ -55,6 +55,8 @@ def summary(report: Report) -> str:
     if "set_coverage" in report.metrics:
         covered, size = report.metrics["set_coverage"], report.metrics["set_size"]
         lines.append(f"true class in the prediction set {covered}; classes in a set {size:.2f}")
+    if report.subgroups:
+        lines += ["", *_subgroup_table(report)]
     confused = report.most_confused(3)
     if confused:
         lines += ["", *_wrap("Most confused: " + ", ".join(f"{a} → {b} ({k})" for a, b, k in confused))]
@@ -76,6 +78,17 @@ def _class_table(report: Report) -> list[str]:
         cells = "".join(_cell(figures[key]) for key in ("precision", "recall", "f1"))
         lines.append(f"{shorten(name):<{width}}{figures['n']:>8,}{cells}".rstrip())
     return [*lines, rule]
+
+
+def _subgroup_table(report: Report) -> list[str]:
+    names = [f"{name}: {value}" for name, values in report.subgroups.items() for value in values]
+    width = max(8, *(len(shorten(name, 2 * NAME_WIDTH)) for name in names))
+    figures = [figures for values in report.subgroups.values() for figures in values.values()]
+    lines = [f"{'subgroup':<{width}}{'n':>8}   accuracy", "─" * (width + 8 + 24)]
+    for name, row in zip(names, figures, strict=True):
+        small = "   few images" if row["few"] else ""
+        lines.append(f"{shorten(name, 2 * NAME_WIDTH):<{width}}{row['n']:>8,}{_cell(row['accuracy'])}{small}".rstrip())
+    return lines
 
 
 def _cell(estimate: Estimate) -> str:

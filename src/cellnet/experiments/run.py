@@ -99,7 +99,13 @@ def train_and_report(
     fit.model.nucleus_share = cell_scale(train, fit.model.preprocess)
     fit_familiarity(fit.model, train, device=device)
     report = evaluate(
-        fit.model, test, calibrate_on=val, history=fit.history, best_epoch=fit.best_epoch, features=features
+        fit.model,
+        test,
+        calibrate_on=val,
+        history=fit.history,
+        best_epoch=fit.best_epoch,
+        features=features,
+        settings={"split": split or "given parts", "split hash": split_digest},
     )
     shares = ", ".join(f"{len(part)} {part.part}" for part in parts)
     scoring = report.scoring()

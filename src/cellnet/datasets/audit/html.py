@@ -1,20 +1,15 @@
-"""An audit as one HTML file: no network, no script, everything from outside escaped."""
+"""An audit as a page: the pairs of images that belong together, side by side."""
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from PIL import Image
-
-from cellnet._version import __version__
 from cellnet.datasets.audit import text
 from cellnet.errors import DataError
+from cellnet.pages import picture, render_page
 
 if TYPE_CHECKING:
     from cellnet.datasets.audit.report import Audit, Pair
@@ -48,13 +43,6 @@ class Row:
 
 def render(audit: Audit) -> str:
     """The page as text."""
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     seen: set[Pair] = set()
     sections = []
     for title, words, pairs in _sections(audit):
@@ -62,18 +50,18 @@ def render(audit: Audit) -> str:
         seen |= set(fresh)
         if fresh:
             sections.append((title, words, len(fresh), [_row(audit, pair) for pair in fresh[:MOST_PAIRS]]))
-    page = environment.get_template("audit.html.j2").render(
+    return render_page(
+        Path(__file__).with_name("audit.html.j2"),
+        kind="audit",
+        title=audit.title,
+        overview=text.headline(audit),
         audit=audit,
-        headline=text.headline(audit),
         verdict=text.verdict(audit),
         kinds=[(words, text.counts(audit, kind)) for kind, words in text.KINDS.items()],
         sections=sections,
         most=MOST_PAIRS,
         limit=text.LIMIT,
-        version=__version__,
     )
-    # On Linux a file name may hold bytes that are not text; a page cannot.
-    return page.encode("utf-8", "replace").decode("utf-8")
 
 
 def _sections(audit: Audit) -> list[tuple[str, str, Sequence[Pair]]]:
@@ -114,8 +102,4 @@ def _picture(audit: Audit, index: int) -> str | None:
         image = audit.picture(index)
     except DataError:
         return None
-    picture = Image.fromarray(image.permute(1, 2, 0).numpy())
-    picture.thumbnail((2 * PICTURE_SIZE, 2 * PICTURE_SIZE))  # twice: sharp on dense screens
-    stream = io.BytesIO()
-    picture.save(stream, "JPEG", quality=85)
-    return "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode()
+    return picture(image, 2 * PICTURE_SIZE)  # twice: sharp on dense screens
