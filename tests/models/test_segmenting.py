@@ -46,7 +46,7 @@ def test_it_learns_where_the_nucleus_is(parts: tuple[CellDataset, CellDataset]) 
         found = model.eval().segment(images) > 0.5
         return float((found & truth).sum() / (found | truth).sum())
 
-    config = TrainConfig(epochs=20, batch_size=8, lr=1e-2, mask_weight=1.0, warmup_epochs=0)
+    config = TrainConfig(epochs=40, batch_size=8, lr=1e-2, mask_weight=1.0, warmup_epochs=0)
     model = Trainer(unet(), config, device="cpu").fit(train, val).model
     assert isinstance(model, SegmentingClassifier)
     assert overlap(model) > 0.6 > overlap(unet())

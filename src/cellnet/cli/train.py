@@ -97,7 +97,8 @@ def train(
         names = branch_names(recipe.model)
         fused = config if recipe.gives(recipe.model, "epochs") else replace(config, epochs=FUSED_EPOCHS)
         chosen = recipe.model_options(recipe.model)
-        shared |= {"freeze": not fine_tune, **{k: chosen[k] for k in ("image_size", "crop", "dropout") if k in chosen}}
+        shared["freeze"] = not fine_tune
+        shared.update((name, chosen[name]) for name in ("image_size", "crop", "dropout") if name in chosen)
         if branch:
             shared["starting_weights"] = " and ".join(branch)
             result = train_fused(parts, load_branches(branch, names), fused, out, **shared)

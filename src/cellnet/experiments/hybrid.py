@@ -111,7 +111,7 @@ def train_two_stages(
         )
 
     a, b = (make() for make in make_branches)
-    form = {"freeze": freeze, "image_size": image_size, "crop": crop, "dropout": dropout}
+    form: dict[str, Any] = {"freeze": freeze, "image_size": image_size, "crop": crop, "dropout": dropout}
     fuse(a, b, **form)  # what cannot be fused is found now, not after two trainings
 
     results = []
@@ -167,7 +167,7 @@ def train_fused(
     train = check_three(parts)[0]
     for branch in branches:
         check_origin(branch, train, f"The branch {branch.backbone.name}")
-    form = {"freeze": freeze, "image_size": image_size, "crop": crop, "dropout": dropout}
+    form: dict[str, Any] = {"freeze": freeze, "image_size": image_size, "crop": crop, "dropout": dropout}
     return _train(parts, branches, config, out, form, **options)
 
 

@@ -195,7 +195,7 @@ def _read_json(path: Path) -> dict[str, Any]:
 def _read_shared(path: Path, entry: object) -> Shared:
     if not isinstance(entry, dict):
         raise WeightsError(f"{path} has shared tensors without a folder; get the checkpoint folder again.")
-    return Shared(*(_get(path, entry, key, kind) for key, kind in (("folder", str), ("sha256", str), ("names", dict))))
+    return Shared(_get(path, entry, "folder", str), _get(path, entry, "sha256", str), _get(path, entry, "names", dict))
 
 
 def _read_card(data: dict[str, Any], folder: Path) -> WeightsCard:
