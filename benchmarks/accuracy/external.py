@@ -4,7 +4,7 @@
 
 The steps add up: the model as it is; its batch normalisation measured on these images, without labels; cells brought to
 the size that they have in the training images, too; and last, the user's word that no other classes than those of the
-folder occur. Each row is one look at these images.
+folder occur. Each row is one look at these images. A run of your own is given a name for its rows: ``name=runs/x/model``.
 """
 
 from __future__ import annotations
@@ -36,8 +36,9 @@ def main() -> None:
     folder, names = Path(sys.argv[1]), sys.argv[2:]
     cells = cellnet.load_dataset("folder", folder)
     rows = []
-    for name in names:
-        model = cellnet.load_pretrained(name)
+    for words in names:
+        name, _, place = words.partition("=")
+        model = cellnet.load_pretrained(place or name)
         card = model.weights_card
         for step, judged in steps(model, cells):
             report = cellnet.evaluate(judged, cells.harmonise(judged.labels))
