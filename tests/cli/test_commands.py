@@ -263,14 +263,14 @@ def test_adapt_first_then_predict_or_evaluate(
 
 
 def test_only_some_classes_can_occur(folder: Path, trained: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
-    model = ("--model", trained[0] / "model", "--classes", "neutrophil, platelet")
+    model = ("--model", trained[0] / "model", "--classes", "neutrophil, lymphocyte")
     code, _, log = run("predict", folder, *model, "--out", tmp_path / "few.csv")
     assert code == 0, log
     with (tmp_path / "few.csv").open() as file:
-        assert {row["label"] for row in csv.DictReader(file)} <= {"neutrophil", "platelet"}
+        assert {row["label"] for row in csv.DictReader(file)} <= {"neutrophil", "lymphocyte"}
     code, text, log = run("differential", folder, *model, "--json")
     assert code == 0, log
-    assert json.loads(text)["classes"].keys() == {"neutrophil", "platelet"}
+    assert json.loads(text)["classes"].keys() == {"neutrophil", "lymphocyte"}
     words = ("--dataset", "folder", "--root", folder, "--part", "all", "--harmonise", "--json")
     code, text, log = run("evaluate", *model, *words)
     assert code == 0, log
