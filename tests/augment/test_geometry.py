@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
-from cellnet.augment import RandomDihedral, RandomRotationScale, dihedral, rotate_scale
+from cellnet.augment import RandomCutOut, RandomDihedral, RandomRotationScale, cut_out, dihedral, rotate_scale
 from cellnet.errors import ConfigError, ImageError
 
 
@@ -188,3 +188,27 @@ class TestRandomRotationScale:
     def test_bad_ranges(self, scale: tuple[float, float], shift: float, message: str) -> None:
         with pytest.raises(ConfigError, match=message):
             RandomRotationScale(scale, shift)
+
+
+class TestCutOut:
+    def test_the_middle_stays_and_all_around_is_background(self) -> None:
+        image = 255 - square(20, 16)  # a dark cell on white, larger than what stays
+        result = cut_out(image, 0.5)
+        assert bool((result[:, 5:15, 5:15] == 0).all())
+        assert int((result == 255).sum()) == 3 * (20 * 20 - 10 * 10)
+        assert torch.equal(cut_out(image, 1), image)
+
+    def test_sides_that_differ(self) -> None:
+        image = torch.full((3, 10, 20), 200, dtype=torch.uint8)
+        image[:, 1:9, 2:18] = 90
+        assert int((cut_out(image, 0.5) == 90).sum()) == 3 * 5 * 10
+
+    def test_bad_input(self) -> None:
+        image = torch.zeros(3, 8, 8, dtype=torch.uint8)
+        for share in (-0.1, 1.1, math.nan):
+            with pytest.raises(ConfigError, match="share="):
+                cut_out(image, share)
+        with pytest.raises(ImageError):
+            cut_out(image.float(), 0.5)
+        with pytest.raises(ConfigError, match="share="):
+            RandomCutOut((0.5, 1.5))

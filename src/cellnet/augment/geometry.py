@@ -107,7 +107,7 @@ def cut_out(image: Tensor, share: float) -> Tensor:
 
     Args:
         image: uint8 3×H×W.
-        share: Share of each side that stays, above 0 up to 1.
+        share: Share of each side that stays, 0 to 1; a pixel at least.
 
     Returns:
         uint8 3×H×W.
