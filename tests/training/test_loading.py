@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 from pathlib import Path
@@ -157,6 +158,22 @@ class Deadly(TrainingView):
 def test_a_killed_worker_is_one_clear_error(synthetic: CellDataset) -> None:
     with pytest.raises(ConfigError, match=r"loads images ended unexpectedly.*fewer workers"), loading_errors():
         list(scoring_loader(Deadly(synthetic, PREPROCESS), 10, workers=1))
+
+
+def test_a_killed_worker_is_told_of_where_a_batch_is_asked_for(synthetic: CellDataset) -> None:
+    loaders = [scoring_loader(TrainingView(synthetic, PREPROCESS), 4, workers=1) for _ in range(3)]
+    iterators = [iter(loader) for loader in loaders]
+    for iterator in iterators:
+        next(iterator)
+    for worker in multiprocessing.active_children():
+        os.kill(worker.pid or 0, signal.SIGKILL)
+        worker.join()
+        sum(range(1000))  # wherever a signal handler would be run
+    for iterator in iterators:
+        with pytest.raises(ConfigError, match="ended unexpectedly"), loading_errors():
+            list(iterator)
+    for loader in loaders:
+        close(loader)
 
 
 class Signalled(TrainingView):

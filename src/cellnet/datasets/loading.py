@@ -8,7 +8,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._C import _remove_worker_pids
 from torch.utils.data import DataLoader, Dataset, RandomSampler, Sampler, default_collate
+from torch.utils.data.dataloader import _BaseDataLoaderIter, _MultiProcessingDataLoaderIter
 
 from cellnet.datasets.base import CellDataset
 from cellnet.errors import ConfigError, DataError
@@ -101,7 +103,7 @@ def make_loader(
     for name, value, least in (("batch_size", batch_size, 1), ("workers", workers, 0)):
         if not isinstance(value, int) or value < least:
             raise ConfigError(f"{name}={value!r} cannot be used; give a whole number of at least {least}.")
-    return DataLoader(
+    return _Loader(
         batches,
         batch_size,
         sampler=sampler,
@@ -113,6 +115,21 @@ def make_loader(
         generator=torch.Generator().manual_seed(seed),
         persistent_workers=workers > 0,
     )
+
+
+class _Loader(DataLoader[tuple[Any, Tensor]]):
+    """A loader that tells of a dead process where the next batch is asked for, and nowhere else.
+
+    torch tells by a signal handler as well, which raises wherever the main process happens to be, once for each
+    loader: within another loader, within the handling of the first error, or long after the work was done.
+    """
+
+    def _get_iterator(self) -> _BaseDataLoaderIter:
+        iterator = super()._get_iterator()
+        if isinstance(iterator, _MultiProcessingDataLoaderIter):
+            _remove_worker_pids(id(iterator))
+            iterator._worker_pids_set = False
+        return iterator
 
 
 def _as_they_are(batch: Any) -> Any:

@@ -169,7 +169,7 @@ def loading_errors() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        # torch has no class for it; it may come up anywhere in the main process, as the system tells of a death.
+        # torch has no class for it.
         if "DataLoader worker" not in str(error):
             raise
         raise ConfigError(
@@ -187,8 +187,7 @@ def loading_errors() -> Iterator[None]:
 def close(loader: DataLoader[tuple[Tensor, Tensor]]) -> None:
     """End the processes of a loader, which nothing else would do where an exception still holds its iterator."""
     if isinstance(loader._iterator, _MultiProcessingDataLoaderIter):
-        with contextlib.suppress(RuntimeError):  # torch may tell of a dead process again, at any moment
-            loader._iterator._shutdown_workers()
+        loader._iterator._shutdown_workers()
 
 
 def _deaf(loader: DataLoader[tuple[Tensor, Tensor]]) -> DataLoader[tuple[Tensor, Tensor]]:
