@@ -5,6 +5,8 @@
 
 The weights as stored are judged beside the run's own on the same test part: that is one scoring. Earlier scorings
 stay in the card. What is released under a name that ships already takes its place, as the next version.
+
+A hybrid of networks that ship already takes little room: ``--share inception_v3 xception`` leaves them out of its file.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ from cellnet.datasets.wbcatt import WBCAtt
 from cellnet.evaluation import calibrate
 from cellnet.evaluation.attributes import fit_attributes
 from cellnet.experiments.run import facts_of
-from cellnet.hub import load, record, save
+from cellnet.hub import load, record, save, share
 from cellnet.hub.config import CheckpointConfig
 from cellnet.inference import fit_familiarity
 from cellnet.training.config import MONITORS
@@ -52,6 +54,7 @@ def main() -> None:
     words.add_argument("--root", type=Path, required=True, help="folder that holds PBC")
     words.add_argument("--config", type=Path, required=True, help="what cellnet train --config reads to do it again")
     words.add_argument("--external", type=Path, nargs="*", default=[])
+    words.add_argument("--share", nargs="*", default=[], help="shipped models that hold a hybrid's networks, in order")
     words.add_argument("--into", type=Path, default=SHIPPED)
     given = words.parse_args()
 
@@ -79,6 +82,9 @@ def main() -> None:
     model = load(folder)  # the rounded network's features and probabilities are others
     fit_probes(model, (train, val, test), given.root)
     save(model, folder, card=card, storage=given.storage, overwrite=True)
+    for number, owner in enumerate(given.share):
+        names = {f"backbone._branches.{number}.": "backbone.", f"head.branches.{number}.": "head.branch."}
+        share(folder, given.into / owner, names)
     for name, source in (("history.csv", given.run / "history.csv"), ("train.toml", given.config)):
         shutil.copyfile(source, folder / name)
 
