@@ -105,7 +105,7 @@ def fit_probes(model: cellnet.CellClassifier, parts: Parts, root: Path) -> None:
     train, val, _ = parts
     fit_familiarity(model, train)
     if (root / "wbcatt").is_dir():
-        fit_attributes(model, *divide_words(WBCAtt(root), parts))
+        model.probes["attributes"] = fit_attributes(model, *divide_words(WBCAtt(root), parts))
     calibrate(model, val)
 
 

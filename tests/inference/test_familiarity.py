@@ -13,6 +13,8 @@ from cellnet.errors import DataError, WeightsError
 from cellnet.evaluation import calibrate
 from cellnet.hub import load
 from cellnet.inference import adapt, fit_familiarity
+from cellnet.inference.familiarity import cut_piece
+from cellnet.labels import LabelSchema
 from cellnet.models import CellClassifier, create_model
 from cellnet.models.probes import Attributes
 
@@ -45,6 +47,48 @@ def test_strange_images_are_far_and_left_to_a_person(fitted: CellClassifier, cel
     assert features is not None
     assert fitted.familiarity is not None
     np.testing.assert_allclose(fitted.familiarity(torch.from_numpy(features)).numpy(), home.ood, rtol=1e-4)
+
+
+def test_pieces_do_not_have_the_cell_in_their_middle() -> None:
+    places = torch.arange(40 * 60).reshape(1, 40, 60).expand(3, -1, -1)
+    generator = np.random.default_rng(0)
+    sides = set()
+    for _ in range(60):
+        piece = cut_piece(places, generator)
+        side = piece.shape[1]
+        assert piece.shape == (3, side, side)
+        top, left = divmod(int(piece[0, 0, 0]), 60)
+        assert max(abs(top + side / 2 - 20), abs(left + side / 2 - 30)) >= 0.4 * side
+        sides.add(side)
+    assert min(sides) == 8
+    assert max(sides) == 20
+    assert cut_piece(torch.zeros(3, 1, 1, dtype=torch.uint8), generator).shape == (3, 1, 1)
+
+
+def test_the_calmest_pieces_are_empty(cells: CellDataset) -> None:
+    image = torch.randint(0, 256, (3, 40, 40), dtype=torch.uint8)
+    image[:, :, :20] = 200
+    generator = np.random.default_rng(0)
+    calm = [bool((cut_piece(image, generator) == 200).all()) for _ in range(60)]
+    assert 30 < sum(calm) < 60
+
+
+def test_empty_fields_are_told_from_small_cells_in_them() -> None:
+    """Dots on a quiet field: by the means of its features the network cannot tell the field from the dots."""
+    torch.manual_seed(0)
+    field = torch.randint(190, 200, (60, 3, 32, 32), dtype=torch.uint8)
+    dots = field.clone()
+    dots[:, :, 14:18, 14:18] = torch.randint(60, 120, (60, 3, 1, 1), dtype=torch.uint8)
+    cells = CellDataset(None, [0, 1] * 30, LabelSchema.from_names(["a", "b"]), images=dots)
+    model = create_model("cnn", cells.labels, image_size=32).eval()
+    fit_familiarity(model, cells)
+    probe = model.familiarity
+    assert probe is not None
+    dotted, empty = (model.predict(list(images), features=True) for images in (dots, field))
+    typical = np.quantile(dotted.ood, 0.99)
+    assert (empty.ood > typical).mean() > 0.9
+    by_distance = probe.distances(torch.from_numpy(empty.features)).numpy()
+    assert (empty.ood >= by_distance - 1e-5).all()
 
 
 @pytest.mark.parametrize("storage", ["float32", "float16", "int8"])

@@ -54,6 +54,22 @@ def test_fewer_images_than_directions() -> None:
     assert bool(distances.isfinite().all())
 
 
+def test_a_linear_layer_speaks_in_the_unit_of_the_distance() -> None:
+    features, targets = cloud()
+    plain = Familiarity(6, 3, 2).fit(features, targets)
+    both = Familiarity(6, 3, 2, pieces=True)
+    both.load_state_dict(plain.state_dict(), strict=False)
+    weight = torch.tensor([0.0, 0, 0, 0, 0, 40])
+    scores = features @ weight + 7
+    both.tell_from(weight, 7.0, features, scores)
+    assert both.weight is not None
+    linear = features @ both.weight + both.bias
+    distances = plain(features)
+    torch.testing.assert_close(linear.mean(), distances.mean())
+    torch.testing.assert_close(torch.quantile(linear, 0.99), torch.quantile(distances, 0.99))
+    torch.testing.assert_close(both(features), torch.maximum(linear, distances))
+
+
 def test_words_are_those_of_the_largest_logit() -> None:
     probe = Attributes(2, {"size": ("small", "big"), "colour": ("pink", "red", "blue")})
     probe.weight.copy_(torch.tensor([[1.0, 0], [-1, 0], [0, 1], [0, -1], [0, 0.5]]))
@@ -68,7 +84,12 @@ def test_words_are_those_of_the_largest_logit() -> None:
 
 
 @pytest.mark.parametrize(
-    "probe", [Familiarity(4, 3, 2), Attributes(4, {"size": ("a", "b")}, {"size": {"value": 0.9, "n": 10}})]
+    "probe",
+    [
+        Familiarity(4, 3, 2),
+        Familiarity(4, 3, 2, pieces=True),
+        Attributes(4, {"size": ("a", "b")}, {"size": {"value": 0.9, "n": 10}}),
+    ],
 )
 def test_a_probe_is_built_again_from_its_description(probe: Familiarity | Attributes) -> None:
     name = next(name for name, kind in PROBES.items() if isinstance(probe, kind))

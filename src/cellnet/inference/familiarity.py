@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from cellnet.errors import DataError
 from cellnet.inference.predictor import predict
@@ -21,12 +22,26 @@ DIRECTIONS = 64
 
 IMAGES_PER_CLASS = 100
 
+PENALTY = 0.01
+"""Inverse strength of the regularisation of the layer that tells whole cells from other pieces of their images."""
+
+MANY = 24
+"""Of so many pieces the calmest shows, as a rule, nothing but background."""
+
+BESIDE = 0.4
+"""How far the middle of a piece lies from the middle of the image at least, as a share of the piece's side."""
+
+FOLDS = 4
+"""Its scores of the training images come from layers that were fitted on the others of as many parts."""
+
 
 def fit_familiarity(
     model: CellClassifier, train: CellDataset, *, directions: int = DIRECTIONS, seed: int = 0, **options: Any
 ) -> None:
     """Fit `Familiarity` on up to 100 training images of each class, and give it to the model.
 
+    From each image a piece is cut that shows no whole cell in its middle (`cut_piece`), so that the model learns to
+    tell a cell from an empty field and from half a cell.
     From then on ``predictions.ood`` is the distance. Calibrate the model afterwards: only then it knows how far is too
     far.
 
@@ -50,15 +65,63 @@ def fit_familiarity(
         True
     """
     rows = few_of_each_class(train, seed)
-    predictions = predict(model, train.subset(rows), features=True, **options)
+    cells = train.subset(rows)
+    features, known = _features(model, cells, **options)
+    generator = np.random.default_rng(seed)
+    pieces = [cut_piece(cells.image(row), generator) for row in np.flatnonzero(known)]
+    probe = Familiarity(features.shape[1], len(model.labels), min(directions, features.shape[1]), pieces=True)
+    probe.fit(features, torch.from_numpy(train.targets[rows][known]))
+    _tell_from(probe, features, _features(model, pieces, **options)[0])
+    model.probes["familiarity"] = probe.to(next(model.parameters()).device)
+    model.thresholds.pop("distance", None)
+
+
+def cut_piece(image: Tensor, generator: np.random.Generator) -> Tensor:
+    """A square of an image in whose middle the cell does not lie; every other time the calmest of many.
+
+    Args:
+        image: uint8 3×H×W with the cell in the middle.
+        generator: Draws the places, and the side: a fifth to a half of the image's.
+
+    Returns:
+        uint8 3×S×S.
+    """
+    lengths = np.array(image.shape[1:])
+    side = max(1, round(float(lengths.min() * generator.uniform(1 / 5, 1 / 2))))
+    wanted = 1 if generator.random() < 0.5 else MANY
+    squares: list[Tensor] = []
+    while len(squares) < wanted:
+        place = generator.integers(lengths - side + 1)
+        if side == lengths.min() or max(abs(place + side / 2 - lengths / 2)) >= BESIDE * side:
+            squares.append(image[:, place[0] : place[0] + side, place[1] : place[1] + side])
+    return min(squares, key=lambda square: float(square.float().std((1, 2), correction=0).sum())).clone()
+
+
+def _features(model: CellClassifier, images: Any, **options: Any) -> tuple[Tensor, NDArray[np.bool_]]:
+    """Features N×D of the images that could be read, and which these are."""
+    predictions = predict(model, images, features=True, **options)
     known = predictions.readable
     if predictions.features is None or known.sum() < 2:
         raise DataError("Fewer than two training images could be read, too few to be familiar with; check their files.")
-    features = torch.from_numpy(predictions.features[known])
-    probe = Familiarity(features.shape[1], len(model.labels), min(directions, features.shape[1]))
-    probe.fit(features, torch.from_numpy(train.targets[rows][known]))
-    model.probes["familiarity"] = probe.to(next(model.parameters()).device)
-    model.thresholds.pop("distance", None)
+    return torch.from_numpy(predictions.features[known]), known
+
+
+def _tell_from(probe: Familiarity, cells: Tensor, pieces: Tensor) -> None:
+    """Fit the linear layer on standardised features, and give it to the probe for features as they are."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import cross_val_predict
+
+    mean, scale = cells.mean(0), cells.std(0).clamp(min=1e-4)
+    values = ((torch.cat((cells, pieces)) - mean) / scale).numpy()
+    strange = np.repeat([0, 1], [len(cells), len(pieces)])
+    layer = LogisticRegression(C=PENALTY, class_weight="balanced", max_iter=1000)
+    scores = cross_val_predict(layer, values, strange, cv=min(FOLDS, len(cells)), method="decision_function")[
+        : len(cells)
+    ]
+    layer.fit(values, strange)
+    weight = torch.from_numpy(layer.coef_[0]).float() / scale
+    bias = float(layer.intercept_[0]) - float(weight @ mean)
+    probe.tell_from(weight, bias, cells, torch.from_numpy(scores))
 
 
 def few_of_each_class(cells: CellDataset, seed: int = 0, most: int = IMAGES_PER_CLASS) -> NDArray[np.int64]:

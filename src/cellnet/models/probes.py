@@ -11,6 +11,9 @@ from torch import Tensor, nn
 LEAST_VARIANCE = 0.01
 """Least variance of a direction, as a share of the mean of all."""
 
+TYPICAL = 0.99
+"""The share of the training images by which distances and a linear layer's scores are brought to one unit."""
+
 
 class Familiarity(nn.Module):
     """How far the features of an image lie from those of the training images.
@@ -19,12 +22,17 @@ class Familiarity(nn.Module):
     main directions; in all others the features vary alike (probabilistic PCA, Tipping & Bishop 1999). So a few
     hundred kilobytes hold what a full covariance would take megabytes for.
 
+    A network that was shown whole cells only sees hardly a difference between an empty field and a small cell in one.
+    So there may be a linear layer beside the distance that tells whole cells from other pieces of their images, in
+    the distance's unit; the larger of the two counts.
+
     Args:
         num_features: Length D of the feature vectors.
         num_classes: Number C of class means.
         num_directions: Number K of directions.
+        pieces: There is such a linear layer, see `tell_from`.
 
-    Source: Lee et al. 2018, arXiv 1807.03888.
+    Source: Lee et al. 2018, arXiv 1807.03888; Hendrycks et al. 2019, arXiv 1812.04606 (learning from outliers).
 
     Example:
         >>> familiarity = Familiarity(4, 2, 1)
@@ -32,23 +40,35 @@ class Familiarity(nn.Module):
         torch.Size([3])
     """
 
-    def __init__(self, num_features: int, num_classes: int, num_directions: int) -> None:
+    def __init__(self, num_features: int, num_classes: int, num_directions: int, pieces: bool = False) -> None:
         super().__init__()
         self.means: Tensor
         self.directions: Tensor
         self.variances: Tensor
+        self.weight: Tensor | None
+        self.bias: Tensor | None
         self.register_buffer("means", torch.zeros(num_classes, num_features))
         self.register_buffer("directions", torch.zeros(num_directions, num_features))
         self.register_buffer("variances", torch.ones(num_directions + 1))
+        self.register_buffer("weight", torch.zeros(num_features) if pieces else None)
+        self.register_buffer("bias", torch.zeros(()) if pieces else None)
 
     @property
     def architecture(self) -> dict[str, Any]:
         """The arguments, in JSON types."""
         (classes, features), directions = self.means.shape, len(self.directions)
-        return {"num_features": features, "num_classes": classes, "num_directions": directions}
+        pieces = {} if self.weight is None else {"pieces": True}
+        return {"num_features": features, "num_classes": classes, "num_directions": directions, **pieces}
 
     def forward(self, features: Tensor) -> Tensor:
         """Features B×D to distances B: about 1 for images like the training images, more for stranger ones."""
+        distances = self.distances(features)
+        if self.weight is None or self.bias is None:
+            return distances
+        return torch.maximum(distances, features.float() @ self.weight + self.bias)
+
+    def distances(self, features: Tensor) -> Tensor:
+        """Features B×D to Mahalanobis distances B, divided by the root of D."""
         gaps = features.float()[:, None] - self.means
         along = gaps @ self.directions.T
         across = (gaps.square().sum(2) - along.square().sum(2)).clamp(min=0)
@@ -87,6 +107,29 @@ class Familiarity(nn.Module):
         # Far from everything, but finite, as stored weights must be.
         far = values.mean(0) + 1e3 * values.std().clamp(min=1e-6)
         self.means.copy_(torch.where(present[:, None], means, far))
+        return self
+
+    @torch.no_grad()
+    def tell_from(self, weight: Tensor, bias: float, features: Tensor, scores: Tensor) -> Familiarity:
+        """Count an image as strange, too, where a linear layer takes it for no whole cell.
+
+        The layer's scores are stretched such that those of cells have the mean and the 99th percentile of the cells'
+        distances.
+
+        Args:
+            weight: Float D.
+            bias: Of the same layer, ``features @ weight + bias``, which is high for what is no whole cell.
+            features: Float N×D, of training images.
+            scores: Float N, what the layer says of these images, or of images like them that it was not fitted on.
+
+        Returns:
+            Itself.
+        """
+        distances, spread = self.distances(features).double(), scores.double()
+        reach = torch.quantile(spread, TYPICAL) - spread.mean()
+        factor = (torch.quantile(distances, TYPICAL) - distances.mean()) / reach.clamp(min=1e-6)
+        self.weight = (weight.double() * factor).to(self.means)
+        self.bias = ((bias - spread.mean()) * factor + distances.mean()).to(self.means)
         return self
 
 

@@ -1,0 +1,79 @@
+"""From a finished run to shipped weights, on drawn cells: what they carry, and what fitting it anew changes."""
+
+from __future__ import annotations
+
+import csv
+import importlib
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from cellnet.cli.app import app
+from cellnet.hub import load
+
+SCRIPTS = Path(__file__).parents[2] / "benchmarks"
+
+CONFIG = """
+split = [0.7, 0.1, 0.2]
+[options]
+dataset = "pbc"
+model = "cnn"
+[model]
+image_size = 32
+[train]
+epochs = 1
+batch_size = 16
+"""
+
+
+@pytest.fixture
+def scripts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, ModuleType]:
+    for folder in ("robustness", "accuracy"):
+        monkeypatch.syspath_prepend(SCRIPTS / folder)
+    release, refit = importlib.import_module("release"), importlib.import_module("refit")
+    monkeypatch.setattr(release, "RESULTS", tmp_path / "results" / "accuracy.csv")
+    (tmp_path / "results").mkdir()
+    return {"release": release, "refit": refit}
+
+
+def call(script: ModuleType, monkeypatch: pytest.MonkeyPatch, *words: object) -> None:
+    monkeypatch.setattr(sys, "argv", [script.__name__, *map(str, words)])
+    script.main()
+
+
+def test_shipped_weights_carry_all_that_was_fitted(
+    scripts: dict[str, ModuleType], pbc_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, run, into = tmp_path / "train.toml", tmp_path / "run", tmp_path / "weights"
+    config.write_text(CONFIG)
+    trained = CliRunner().invoke(app, ["train", "--config", str(config), "--root", str(pbc_root), "--out", str(run)])
+    assert trained.exit_code == 0, trained.output
+    words = [run, "net", "--storage", "int8", "--root", pbc_root, "--config", config, "--into", into]
+    call(scripts["release"], monkeypatch, *words)
+    shipped = load(into / "net")
+    assert set(shipped.probes) == {"familiarity", "attributes"}
+    assert shipped.familiarity is not None
+    assert shipped.familiarity.weight is not None
+    assert set(shipped.thresholds) == {"probability", "distance"}
+    assert {file.name for file in (into / "net").iterdir()} >= {"train.toml", "history.csv", "README.md"}
+    with (tmp_path / "results" / "shipped.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["weights"] for row in rows] == ["int8", "float32"]
+
+    shipped.familiarity.weight.zero_()
+    shipped.thresholds = {}
+    card = shipped.weights_card
+    shipped.save(into / "net", card=card, storage="int8", overwrite=True)
+    call(scripts["refit"], monkeypatch, "net", "--root", pbc_root, "--within", into)
+    again = load(into / "net")
+    assert set(again.thresholds) == {"probability", "distance"}
+    assert again.familiarity is not None
+    assert again.familiarity.weight is not None
+    assert again.familiarity.weight.any()
+    assert again.weights_card == card
+    for name, value in again.backbone.state_dict().items():
+        torch.testing.assert_close(value, shipped.backbone.state_dict()[name])
