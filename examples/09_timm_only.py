@@ -31,7 +31,7 @@ config = {
         "mean": model.preprocess.mean,
         "std": model.preprocess.std,
         "interpolation": model.preprocess.interpolation,
-        "crop_pct": 1.0,
+        "crop_pct": model.preprocess.crop,
         "classifier": "classifier",
     },
 }

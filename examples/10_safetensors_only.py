@@ -16,11 +16,12 @@ config = json.loads((folder / "config.json").read_text())
 architecture, preprocess = config["architecture"], config["architecture"]["preprocess"]
 labels = [cell["name"] for cell in architecture["labels"]["classes"]]
 
-# Weights are stored small: "name" in half precision, or in bytes with its scales in "name::scale".
+# Weights are stored small: "name" in half precision, or in bytes with its scales in "name::scale". "probes.…" is what
+# cellnet knows beside the classes.
 stored = load_file(folder / "model.safetensors")
 state = {}
 for name, value in stored.items():
-    if not name.endswith("::scale"):
+    if not name.startswith("probes.") and not name.endswith("::scale"):
         weight = value.float() if value.is_floating_point() else value
         if name + "::scale" in stored:
             weight = value.float() * stored[name + "::scale"].view(-1, *[1] * (value.ndim - 1))
