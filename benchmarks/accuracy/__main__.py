@@ -78,13 +78,13 @@ def carry_out(given: argparse.Namespace) -> list[str]:
     if rehearsal:
         given.image_size = given.image_size or IMAGE_SIZE
         given.epochs = given.epochs or (None if given.budget else 1)
-        given.starts = given.starts or write_start(given.out / "starts")
+    starts = given.starts or (write_start(given.out / "starts") if rehearsal else None)
     setting = Setting(
         given.protocol,
         load_protocol(given.protocol),
         device,
         given.image_size,
-        given.starts,
+        starts,
         hub=not rehearsal and given.hub,
         compile=given.compile,
     )

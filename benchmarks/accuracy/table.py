@@ -67,4 +67,4 @@ def write(file: Path, rows: Sequence[dict[str, str]]) -> None:
         number = names.index(row["model"]) if row["model"] in names else len(names)
         return row["protocol"], int(row["image_size"]), row["shuffled"], number
 
-    replace_rows(file, KEY, list(rows), order=place)
+    replace_rows(file, KEY, [{name: row[name] for name in COLUMNS} for row in rows], order=place)
