@@ -98,9 +98,12 @@ def carry_out(given: argparse.Namespace) -> list[str]:
     def command(task: Task, epochs: int) -> str:
         return command_of(given, task, epochs)
 
-    table = Table(out, images, tasks, results, say=log.print, callbacks=[ProgressBar(log)], command=command)
+    def say(line: str) -> None:
+        log.print(line, markup=False, soft_wrap=True)
+
+    table = Table(out, images, tasks, results, say=say, callbacks=[ProgressBar(log)], command=command)
     failures = table.run(given.epochs, given.budget)
-    log.print(f"Table: {table.file}")
+    say(f"Table: {table.file}")
     return failures
 
 

@@ -169,6 +169,15 @@ def test_words_that_cannot_be_used(
     assert not list(tmp_path.rglob("*.csv"))
 
 
+def test_a_gpu_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert command.find_device("auto") == command.find_device("cpu") == "cpu"
+    with pytest.raises(ConfigError, match=r"no GPU .* give --device cpu, or auto"):
+        command.find_device("cuda")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert (command.find_device("auto"), command.find_device("cpu")) == ("cuda", "cpu")
+
+
 def test_what_is_there_already_is_not_mixed(rehearsed: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ("--rows", "cnn", "--shuffling", "with")
     assert rehearse(rehearsed, *words, "--image-size", "48") == 1  # other drawn images
