@@ -1,6 +1,6 @@
-"""Write the tables of README.md from the CSV files in benchmarks/results.
+"""Write the tables of README.md from the CSV files of the benchmarks.
 
-A table stands between ``<!-- table: NAME -->`` and ``<!-- end -->`` and shows the columns named there.
+A table stands between ``<!-- table: WORDS -->`` and ``<!-- end -->``; the words are those of docs/result_tables.py.
 
     python benchmarks/tables.py          # rewrite README.md
     python benchmarks/tables.py --check  # exit code 1 if it would change
@@ -8,30 +8,20 @@ A table stands between ``<!-- table: NAME -->`` and ``<!-- end -->`` and shows t
 
 from __future__ import annotations
 
-import csv
 import re
+import runpy
 import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-BLOCK = re.compile(r"(<!-- table: (\w+); columns: ([\w, ]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+BLOCK = re.compile(r"(<!-- table: ([^\n]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
-
-def render(name: str, columns: list[str]) -> str:
-    """Some columns of one results file as a Markdown table."""
-    with (ROOT / "benchmarks" / "results" / f"{name}.csv").open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    cells = [
-        [c.replace("_", " ") for c in columns],
-        ["---"] * len(columns),
-        *[[r[c] for c in columns] for r in rows],
-    ]
-    return "".join(f"| {' | '.join(line)} |\n" for line in cells)
+fill = runpy.run_path(str(ROOT / "docs" / "result_tables.py"))["fill"]
 
 
 def rewrite(text: str) -> str:
     """``text`` with every table made anew."""
-    return BLOCK.sub(lambda m: m[1] + render(m[2], [c.strip() for c in m[3].split(",")]) + m[4], text)
+    return BLOCK.sub(lambda place: f"{place[1]}{fill(f'{{{{ {place[2]} }}}}')}\n{place[3]}", text)
 
 
 def main() -> None:

@@ -28,15 +28,21 @@ def test_results_stand_where_pages_name_them(tmp_path: Path) -> None:
     pages = [ROOT / "docs" / "results.md.in", *PAGES]
     for page in pages:
         assert "{{" not in fill(page.read_text(encoding="utf-8"))
-    fill.__globals__["RESULTS"] = tmp_path
-    (tmp_path / "some.csv").write_text("model,the_figure,more\na,1,x\nb,2,y\n")
+    fill.__globals__["BENCHMARKS"] = tmp_path
+    for folder in (tmp_path / "results", tmp_path / "speed" / "results"):
+        folder.mkdir(parents=True)
+        (folder / "some.csv").write_text("model,the_figure,more\na,1,x\nb,2,y\n")
     assert (
         fill("= {{ some }} =") == "= | model | the_figure | more |\n| --- | --- | --- |\n| a | 1 | x |\n| b | 2 | y | ="
     )
     shown = fill("{{ some; columns: the_figure; where: model = b, more = y }}")
     assert shown == "| the figure |\n| --- |\n| 2 |"
+    assert fill("{{ speed/some; columns: more; otherwise: Nothing. }}") == "| more |\n| --- |\n| x |\n| y |"
+    for words in ("speed/none", "some; where: model = c", "none; columns: model; where: model = c"):
+        assert fill(f"{{{{ {words}; otherwise: Nothing yet. }}}}") == "Nothing yet."
     for words, message in (
         ("{{ none }}", "no none.csv"),
+        ("{{ speed/none }}", "no none.csv in .*speed"),
         ("{{ some; columns: modal }}", "no column modal"),
         ("{{ some; where: modal = a }}", "no column modal"),
         ("{{ some; where: model = c }}", "no row where model = c"),

@@ -13,8 +13,10 @@ import os
 import platform
 import sys
 import tomllib
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import cellnet
 from cellnet.evaluation import Estimate
@@ -56,8 +58,10 @@ def machine_facts() -> dict[str, str]:
     }
 
 
-def replace_rows(path: Path, keys: tuple[str, ...], new: list[dict[str, str]]) -> None:
-    """Write rows into a CSV; a row with the same ``keys`` gives way."""
+def replace_rows(
+    path: Path, keys: tuple[str, ...], new: list[dict[str, str]], order: Callable[[dict[str, str]], Any] | None = None
+) -> None:
+    """Write rows into a CSV, sorted by ``order`` where it is given; a row with the same ``keys`` gives way."""
     rows: dict[tuple[str, ...], dict[str, str]] = {}
     if path.exists():
         with path.open(newline="", encoding="utf-8") as file:
@@ -66,7 +70,7 @@ def replace_rows(path: Path, keys: tuple[str, ...], new: list[dict[str, str]]) -
     with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(new[0]), lineterminator="\n")
         writer.writeheader()
-        writer.writerows(rows.values())
+        writer.writerows(rows.values() if order is None else sorted(rows.values(), key=order))
 
 
 if __name__ == "__main__":

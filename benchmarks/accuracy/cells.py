@@ -1,0 +1,110 @@
+"""What the table says of a trained row."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from statistics import median
+
+import torch
+from benchmarks.accuracy.hardware import PeakMemory, matrix_rate, training_flops
+from benchmarks.accuracy.published import PUBLISHED
+from benchmarks.accuracy.tasks import Task
+
+from cellnet.datasets import CellDataset, split_hash
+from cellnet.evaluation import Estimate
+from cellnet.evaluation.intervals import wilson
+from cellnet.experiments import RunResult
+from cellnet.inference import predict
+
+Cells = dict[str, str]
+
+FIGURES = ("macro_precision", "macro_recall", "macro_f1")
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def describe(
+    task: Task, epochs: int, result: RunResult, parts: tuple[CellDataset, ...], folder: Path, memory: PeakMemory
+) -> Cells:
+    """A trained row in words.
+
+    Args:
+        task: What was trained.
+        epochs: Epochs beside those of the protocol.
+        result: What came of it.
+        parts: Its training, validation and test part.
+        folder: Where it was trained.
+        memory: What watched it.
+    """
+    report, device = result.report, task.setting.device
+    run = json.loads((result.checkpoint.parent / "run.json").read_text(encoding="utf-8"))
+    session, precision = run["sessions"][-1], run["identity"]["precision"]
+    hardware = session["hardware"]
+    published = PUBLISHED.get(task.row.name, {}).get(task.shuffled)
+    return {
+        "model": task.row.name,
+        "protocol": task.setting.protocol_name,
+        "shuffled": task.shuffled,
+        "image_size": str(task.image_size),
+        "train_accuracy": str(accuracy_of(result, parts[0])),
+        "accuracy": str(report.accuracy),
+        **{figure: str(report.metrics[figure]) for figure in FIGURES},
+        "published": "" if published is None else percent(published, 2),
+        "published_lies": "" if published is None else where(published, report.accuracy),
+        "test_images": str(report.n),
+        "split_hash": split_hash(*parts),
+        "epochs": "+".join(str(config.epochs) for config in task.configs(epochs)),
+        "start": task.start or "nothing",
+        "minutes": f"{seconds_in(folder) / 60:.1f}",
+        "device": hardware["device"] if device == "cuda" else f"{hardware['processor']}, {hardware['cores']} cores",
+        "precision": precision,
+        "peak_gib": f"{memory.gib:.2f}",
+        "matrix_share": matrix_share(result, device, precision) if task.row.kind == "single" else "",
+        "versions": ", ".join(f"{name} {number}" for name, number in session["versions"].items()),
+        "commit": session["git_commit"] or "",
+    }
+
+
+def accuracy_of(result: RunResult, part: CellDataset) -> Estimate:
+    """Share of the images of a part that a trained model calls rightly."""
+    called = predict(result.fit.model, part, batch_size=128).probabilities.argmax(1)
+    return wilson(int((called == part.targets).sum()), len(part))
+
+
+def where(published: float, ours: Estimate) -> str:
+    """Where a published figure lies beside our interval.
+
+    Example:
+        >>> where(0.96, Estimate(0.9, 0.8, 0.95))
+        'above'
+    """
+    if published > ours.high:
+        return "above"
+    return "below" if published < ours.low else "inside"
+
+
+def matrix_share(result: RunResult, device: str, precision: str) -> str:
+    """How fast a network learned, all of it, beside the rate at which the device multiplies matrices of that type."""
+    rate = median(float(row["images_per_second"]) for row in result.fit.history)
+    return percent(rate * training_flops(result.fit.model) / matrix_rate(device, DTYPES[precision]), 1)
+
+
+def seconds_in(folder: Path) -> float:
+    """The time of all epochs of all stages in a folder, however often they were continued."""
+    seconds = 0.0
+    for file in folder.rglob("history.csv"):
+        with file.open(newline="", encoding="utf-8") as stream:
+            seconds += sum(float(row["seconds"]) for row in csv.DictReader(stream))
+    return seconds
+
+
+def percent(share: float, digits: int) -> str:
+    """A share in words.
+
+    Example:
+        >>> percent(0.9851, 2)
+        '98.51 %'
+    """
+    return f"{100 * share:.{digits}f} %"
