@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from cellnet.datasets import CellDataset
     from cellnet.models import CellClassifier
 
-DIRECTIONS = 64
+DIRECTIONS = 32
 """Directions of the covariance that are kept; from 16 to 256 of them tell strange images nearly as well."""
 
 IMAGES_PER_CLASS = 100
