@@ -10,11 +10,13 @@ from itertools import groupby
 from pathlib import Path
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter, StrMethodFormatter
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 GOALS = runpy.run_path(str(ROOT / "benchmarks" / "speed" / "goals.py"))
 MET, MISSED = "#2a7f9e", "#d1603d"
+TICKS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100)
 
 
 def draw() -> dict[str, bytes]:
@@ -32,11 +34,17 @@ def goals() -> bytes:
     axes = figure.subplots()
     names = ["\n".join(textwrap.wrap(verdict.what.replace("`", ""), 52)) for verdict in known]
     margins = [verdict.margin for verdict in known]
-    bars = axes.barh(names, [m - 1 for m in margins], left=1, color=[MET if m >= 1 else MISSED for m in margins])
-    axes.bar_label(bars, [f"{v.measured}  (goal {v.goal})" for v in known], padding=4, fontsize=8)
+    axes.barh(names, [m - 1 for m in margins], left=1, color=[MET if m >= 1 else MISSED for m in margins])
+    for place, (verdict, margin) in enumerate(zip(known, margins, strict=True)):
+        words = f"{verdict.measured}  (goal {verdict.goal})"
+        axes.text(1.06 * max(1, margin), place, words, va="center", fontsize=8)
     axes.axvline(1, color="0.3", linewidth=1)
     axes.set_xscale("log")
-    axes.set_xlim(min(0.3, *margins), 8 * max(margins))
+    axes.set_xlim(0.8 * min(0.5, *margins), 3 * max(2, *margins))
+    axes.set_ylim(-0.7, len(known) - 0.3)
+    axes.set_xticks([tick for tick in TICKS if axes.get_xlim()[0] < tick < axes.get_xlim()[1]])
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel("times as good as the goal")
     axes.tick_params(axis="y", labelsize=8)
     axes.spines[["top", "right", "left"]].set_visible(False)
@@ -61,7 +69,11 @@ def growth() -> bytes:
                 label=f"{name}, exponent {exponent}" if exponent else name,
             )
         axes.set(xscale="log", yscale="log", xlabel="n", ylabel=f"{of}, {unit}")
-        axes.grid(color="0.9")
+        for formatted in (axes.yaxis.set_major_formatter, axes.xaxis.set_major_formatter):
+            formatted(StrMethodFormatter("{x:,g}"))
+        for unlabelled in (axes.xaxis.set_minor_formatter, axes.yaxis.set_minor_formatter):
+            unlabelled(NullFormatter())
+        axes.grid(color="0.9", which="both")
         axes.spines[["top", "right"]].set_visible(False)
         axes.legend(frameon=False, fontsize=8)
     return png(figure)

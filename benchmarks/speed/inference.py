@@ -143,13 +143,19 @@ def contestants(
     return side, runs
 
 
-def main(models: Mapping[str, int | None] = MODELS, batches: tuple[int, ...] = BATCHES, rounds: int = ROUNDS) -> None:
+def main(
+    models: Mapping[str, int | None] = MODELS,
+    batches: tuple[int, ...] = BATCHES,
+    rounds: int = ROUNDS,
+    cores: int | None = None,
+) -> None:
     """Measure and write ``speed_inference.csv``.
 
     Args:
         models: Model -> side of its images in pixels; its own where None.
         batches: Images at a time; 1 on one core, others on all cores.
         rounds: Of measuring.
+        cores: So many instead of all.
     """
     runtimes = [name for name, packages in NEEDED.items() if all(map(find_spec, packages))]
     for name in NEEDED.keys() - runtimes:
@@ -158,7 +164,7 @@ def main(models: Mapping[str, int | None] = MODELS, batches: tuple[int, ...] = B
     table = []
     for name, size in models.items():
         for batch in batches:
-            threads = 1 if batch == 1 else os.cpu_count() or 1
+            threads = 1 if batch == 1 else cores or os.cpu_count() or 1
             torch.set_num_threads(threads)
             side, runs = contestants(name, size, batch, threads, runtimes)
             times = max(1, ONCE // batch)

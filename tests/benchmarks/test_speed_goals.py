@@ -153,3 +153,14 @@ def test_growth_is_drawn_and_carried_on(tmp_path: Path) -> None:
     assert "assets/speed-growth.png" in text
     plots["draw"].__globals__["RESULTS"] = tmp_path
     assert plots["growth"]().startswith(b"\x89PNG")
+
+
+def test_tables_are_shown_once_they_are_there(tmp_path: Path) -> None:
+    assert "None yet." in page(tmp_path)
+    head = "images,largest_difference,what,items_per_second,ratio,machine\n"
+    (tmp_path / "speed_metrics.csv").write_text(
+        f'{head}"1,000",0,scikit-learn,5,1.00,here\n"1,000",0,cellnet,400,80.00,here\n'
+    )
+    text = page(tmp_path)
+    assert "| cellnet | 400 | 80.00 | 0 | here |" in text
+    assert "80×, goal ≥ 85×" in text
