@@ -140,15 +140,15 @@ def main(words: Sequence[str] | None = None) -> None:
                 print(f"== {name}")
                 ask(name, tiny=True)
         return
+    os.environ["OMP_NUM_THREADS"] = "1"  # read by what the scripts import, and by the processes that they start
     if len(names) == 1:
         ask(names[0], chosen.root)
         return
     root = [] if chosen.root is None else ["--root", str(chosen.root.absolute())]
-    alone = os.environ | {"OMP_NUM_THREADS": "1"}
     failed = []
     for name in names:
         print(f"== {name}", flush=True)
-        if subprocess.run([sys.executable, str(HERE), name, *root], env=alone).returncode:
+        if subprocess.run([sys.executable, str(HERE), name, *root]).returncode:
             failed.append(name)
     if failed:
         sys.exit(f"No table from {', '.join(failed)}; the reasons stand above.")

@@ -23,6 +23,7 @@ import torch
 from harness import extra_memory, in_fresh_process, interleave, machine, rows, write
 from imblearn.over_sampling import SMOTE as PEER
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from cellnet.balancing import SMOTE
 from cellnet.datasets import CellDataset
@@ -132,7 +133,8 @@ def main(
         return lambda: (work(), len(given[0]))[1]
 
     table = []
-    rates = interleave({name: timed(name) for name in names}, rounds=1 if big else rounds)
+    with threadpool_limits(1):  # for the peer
+        rates = interleave({name: timed(name) for name in names}, rounds=1 if big else rounds)
     for row in rows(rates, names[0], PACKAGES):
         seconds = len(given[0]) / float(np.median(rates[row["what"]]))
         wanted = (row["what"], images, size)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import importlib
+import os
 import runpy
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,6 +26,7 @@ QUESTIONS = runpy.run_path(str(FOLDER / "__main__.py"))["QUESTIONS"]
 def runner(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
     threads = torch.get_num_threads(), cv2.getNumThreads()
     monkeypatch.syspath_prepend(FOLDER)
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")  # what the command sets is undone
     yield runpy.run_path(str(FOLDER / "__main__.py"))
     torch.set_num_threads(threads[0])
     cv2.setNumThreads(threads[1])
@@ -77,8 +79,8 @@ def test_each_question_has_a_process_and_failures_are_named(
 ) -> None:
     asked = []
 
-    def run(command: list[str], env: dict[str, str]) -> SimpleNamespace:
-        asked.append((command[2:], env["OMP_NUM_THREADS"]))
+    def run(command: list[str]) -> SimpleNamespace:
+        asked.append((command[2:], os.environ["OMP_NUM_THREADS"]))
         return SimpleNamespace(returncode=int(command[2] == "supcon"))
 
     monkeypatch.setattr(runner["subprocess"], "run", run)
