@@ -1,4 +1,4 @@
-"""Writes the pages that follow from the code and from the results: reference, data sets, models, results."""
+"""Writes the pages that follow from the code and from the results: reference, data sets, models, results, speed."""
 
 from __future__ import annotations
 
@@ -139,8 +139,17 @@ def results() -> None:
             write(page.relative_to(docs).as_posix(), filled)
 
 
+def speed() -> None:
+    """The page of speed and its pictures."""
+    write("speed.md", helper("speed_page.py", "fill")((ROOT / "docs" / "speed.md.in").read_text(encoding="utf-8")))
+    for name, picture in helper("speed_plots.py", "draw")().items():
+        with mkdocs_gen_files.open(f"assets/{name}.png", "wb") as file:
+            file.write(picture)
+
+
 reference()
 datasets()
 pictures()
 models()
 results()
+speed()

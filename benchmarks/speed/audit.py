@@ -14,16 +14,16 @@ from __future__ import annotations
 import json
 import os
 import resource
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
-from harness import machine, write
+from harness import in_fresh_process, machine, write
 from numpy.random import Generator
 from numpy.typing import NDArray
 from scipy.stats import binomtest
@@ -87,29 +87,36 @@ KINDS: dict[str, Change] = {
 }
 
 
-def measure(root: Path, share: int, near: bool) -> None:
-    """Audit every ``share``-th image in this process and print what it took as JSON."""
+def measure(root: Path, share: int, near: bool) -> dict[str, Any]:
+    """Audit every ``share``-th image in this process, and say what it took."""
     cells = CellFolder(root)
     cells = cells.subset(np.arange(0, len(cells), share))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     start, work = time.perf_counter(), time.process_time()
     found = audit(cells, near=near)
-    took = {
+    return {
         "seconds": time.perf_counter() - start,
         "processor_seconds": time.process_time() - work,
         "extra_mib": (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 2**10,
         "images": len(cells),
         "counts": {kind: number["pairs"] for kind, number in found.to_dict()["counts"].items()},
     }
-    print(json.dumps(took))
 
 
-def costs(root: Path) -> None:
-    """Measure each size in a process of its own."""
+def costs(root: Path, shares: tuple[int, ...] = (1, 2, 4), fresh: bool = True) -> None:
+    """Measure and write ``audit.csv``.
+
+    Args:
+        root: One folder of images a class.
+        shares: Every which image is looked at, for near-identical ones too.
+        fresh: Each size in a process of its own.
+    """
     table = []
-    for share, near in ((1, True), (2, True), (4, True), (1, False)):
-        words = [sys.executable, __file__, str(root), "measure", str(share), str(int(near))]
-        took = json.loads(subprocess.run(words, check=True, capture_output=True, text=True).stdout)
+    for share, near in (*((share, True) for share in shares), (1, False)):
+        if fresh:
+            took = json.loads(in_fresh_process(__file__, root, "measure", share, int(near)))
+        else:
+            took = measure(root, share, near)
         table.append(
             {
                 "what": "whole audit" if near else "without near-identical images",
@@ -198,6 +205,6 @@ if __name__ == "__main__":
         case [root, "planted"]:
             planted(Path(root))
         case [root, "measure", share, near]:
-            measure(Path(root), int(share), near == "1")
+            print(json.dumps(measure(Path(root), int(share), near == "1")))
         case _:
             sys.exit(__doc__)

@@ -138,18 +138,24 @@ def questions(images: list[Tensor]) -> dict[str, dict[str, Callable[[], int]]]:
     }
 
 
-def main() -> None:
-    """Ask all questions at both sizes and write speed_augment.csv."""
+def main(sizes: tuple[int, ...] = SIZES, count: int | None = None, rounds: int = 7) -> None:
+    """Ask all questions and write ``speed_augment.csv``.
+
+    Args:
+        sizes: Sides of the images in pixels.
+        count: How many of the sample images; all of them where None.
+        rounds: Of measuring.
+    """
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     cells = samples()
     table = []
-    for size in SIZES:
+    for size in sizes:
         preprocess = Preprocess(size)
-        images = [preprocess(cells.image(index)) for index in range(len(cells))]
+        images = [preprocess(cells.image(index)) for index in range(count or len(cells))]
         for question, work in questions(images).items():
             torch.manual_seed(0)
-            found = rows(interleave(work), next(iter(work)), PACKAGES)
+            found = rows(interleave(work, rounds), next(iter(work)), PACKAGES)
             table += [{"question": question, "pixels": f"{size}", **row} for row in found]
     write("speed_augment", table)
 

@@ -1,18 +1,24 @@
-"""Compare implementations side by side: interleaved rounds in one process, medians, ratios, one CSV a question."""
+"""Compare implementations side by side: interleaved rounds, medians, ratios, memory, one CSV a question."""
 
 from __future__ import annotations
 
-import csv
+import contextlib
 import platform
 import statistics
+import subprocess
+import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
-from cellnet.files import atomic_path
+from cellnet.files import write_rows
 
 RESULTS = Path(__file__).parents[1] / "results"
+"""Where tables are written; `results_in` changes it."""
+
+PROCESS = Path("/proc/self")
 
 
 def interleave(work: Mapping[str, Callable[[], int]], rounds: int = 7) -> dict[str, list[float]]:
@@ -40,12 +46,12 @@ def rows(rates: Mapping[str, list[float]], reference: str, packages: tuple[str, 
         table.append(
             {
                 "what": name,
-                "items_per_second": f"{statistics.median(values):.0f}",
-                "lowest": f"{min(values):.0f}",
-                "highest": f"{max(values):.0f}",
+                "items_per_second": figure(statistics.median(values)),
+                "lowest": figure(min(values)),
+                "highest": figure(max(values)),
                 "ratio": f"{statistics.median(ratios):.2f}",
                 "machine": machine(),
-                "versions": ", ".join(f"{p} {version(p)}" for p in packages),
+                "versions": versions(*packages),
             }
         )
     return table
@@ -61,13 +67,53 @@ def machine(cores: int = 1) -> str:
     return f"{name}, {cores} core{'s' if cores > 1 else ''}"
 
 
+def figure(value: float) -> str:
+    """Three digits, or all digits of a whole number."""
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def versions(*packages: str) -> str:
+    """The packages with their versions."""
+    return ", ".join(f"{package} {version(package)}" for package in packages)
+
+
+def extra_memory(work: Callable[[], Any]) -> float | None:
+    """MiB that this process takes at its peak during the work, beyond what it has; None where only Linux could tell."""
+    if not (PROCESS / "clear_refs").exists():
+        return None
+    (PROCESS / "clear_refs").write_text("5")  # the peak so far is forgotten
+    before = _status("VmRSS")
+    kept = work()
+    peak = _status("VmHWM")
+    del kept  # only now: a result is part of the peak
+    return max(0.0, peak - before)
+
+
+def _status(key: str) -> float:
+    lines = (PROCESS / "status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(key)) / 1024
+
+
+def in_fresh_process(file: str, *words: object) -> str:
+    """What a script prints that runs with these words in an interpreter of its own."""
+    command = [sys.executable, file, *map(str, words)]
+    return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
+
+
+@contextlib.contextmanager
+def results_in(folder: Path) -> Iterator[None]:
+    """Tables are written into this folder within the block."""
+    global RESULTS
+    before, RESULTS = RESULTS, folder
+    try:
+        yield
+    finally:
+        RESULTS = before
+
+
 def write(name: str, table: list[dict[str, str]]) -> Path:
-    """Write ``benchmarks/results/NAME.csv`` and print it."""
-    path = RESULTS / f"{name}.csv"
-    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(table[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(table)
+    """Write ``NAME.csv`` among the results and print it."""
+    path = write_rows(RESULTS / f"{name}.csv", table)
     for row in table:
         print("  ".join(f"{key}={value}" for key, value in row.items() if key not in ("machine", "versions")))
     return path

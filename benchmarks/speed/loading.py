@@ -39,9 +39,9 @@ SIZE, BATCH, COUNT = 299, 32, 384
 Work = Callable[[], int]
 
 
-def peer(root: Path, cells: CellDataset) -> Work:
+def peer(root: Path, cells: CellDataset, size: int) -> Work:
     """ImageFolder, PIL transforms and DataLoader, over the same files."""
-    steps = [transforms.Resize((SIZE, SIZE)), transforms.ToTensor(), transforms.Normalize(IMAGENET_MEAN, IMAGENET_STD)]
+    steps = [transforms.Resize((size, size)), transforms.ToTensor(), transforms.Normalize(IMAGENET_MEAN, IMAGENET_STD)]
     folder = datasets.ImageFolder(str(root), transforms.Compose(steps))
     place = {Path(file): i for i, (file, _) in enumerate(folder.samples)}
     loader = DataLoader(Subset(folder, [place[Path(file)] for file in cells.files]), BATCH, shuffle=True)
@@ -80,29 +80,36 @@ def copying(packed: PackedCells) -> Work:
     target = np.empty_like(source)
 
     def run() -> int:
-        for _ in range(COUNT // BATCH):
+        for _ in range(len(packed) // BATCH):
             np.copyto(target, source)
-        return COUNT
+        return len(packed) // BATCH * BATCH
 
     return run
 
 
-def main(root: Path) -> None:
-    """Measure and write the table."""
+def main(root: Path, count: int = COUNT, size: int = SIZE, rounds: int = 7) -> None:
+    """Measure and write both tables.
+
+    Args:
+        root: One folder of images a class.
+        count: How many of them, at least a batch.
+        size: Side of the images that come out, in pixels.
+        rounds: Of measuring.
+    """
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     warnings.filterwarnings("ignore", ".*TorchVision are deprecated", DeprecationWarning)
     cells = CellFolder(root)
-    cells = cells.subset(np.linspace(0, len(cells) - 1, COUNT).astype(int))
-    preprocess = Preprocess(SIZE)
-    out = torch.empty(BATCH, SIZE, SIZE, 3).permute(0, 3, 1, 2)
+    cells = cells.subset(np.linspace(0, len(cells) - 1, count).astype(int))
+    preprocess = Preprocess(size)
+    out = torch.empty(BATCH, size, size, 3).permute(0, 3, 1, 2)
     reference, decoding = "ImageFolder, PIL transforms, DataLoader", "step: simplejpeg alone"
     with tempfile.TemporaryDirectory() as folder:
         packed = PackedCells(pack(cells, Path(folder) / "packed", preprocess))
         files = cells.with_transform(preprocess)
         rates = interleave(
             {
-                reference: peer(root, cells),
+                reference: peer(root, cells, size),
                 "cellnet from files": ours(files, preprocess, out),
                 "cellnet from files, uint8": ours(files, None, None),
                 "cellnet packed": ours(packed, preprocess, out),
@@ -117,7 +124,8 @@ def main(root: Path) -> None:
                 "step: decode and resize": each(lambda file: preprocess(decode(file)), cells),
                 "step: decode, resize and batch": ours(files, None, None),
                 "step: copying packed pixels": copying(packed),
-            }
+            },
+            rounds,
         )
     steps = {name: values for name, values in rates.items() if name.startswith("step")}
     contestants = {name: values for name, values in rates.items() if name not in steps}

@@ -14,17 +14,16 @@ that it was given.
 from __future__ import annotations
 
 import argparse
-import subprocess
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from harness import interleave, machine, rows, write
+from harness import extra_memory, in_fresh_process, interleave, machine, rows, write
 from imblearn.over_sampling import SMOTE as PEER
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from cellnet.balancing import SMOTE
 from cellnet.datasets import CellDataset
@@ -83,54 +82,48 @@ def compare(given: Given) -> str:
     return "yes"
 
 
-def peak(name: str, images: int, size: int) -> int:
-    """MiB that a process takes at its peak beyond the images."""
-    command = [sys.executable, __file__, "peak", name, str(images), str(size)]
-    return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
-
-
-def status(key: str) -> int:
-    """A line of the process's status, in MiB."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(key)) // 1024
-
-
-def measure_peak(name: str, images: int, size: int) -> int:
-    """In this process: the peak of the work less what it had before."""
+def measure_peak(name: str, images: int, size: int) -> str:
+    """In this process: MiB that the work takes beyond the images."""
     WORK[name](data(100, 16))()  # what is loaded on first use
-    work = WORK[name](data(images, size))
-    Path("/proc/self/clear_refs").write_text("5")  # the peak so far is forgotten
-    before = status("VmRSS")
-    result = work()
-    assert len(result) > images
-    return status("VmHWM") - before
+    extra = extra_memory(WORK[name](data(images, size)))
+    return "" if extra is None else f"{extra:.0f}"
 
 
 def reading(given: Given) -> dict[str, Callable[[], int]]:
     """Images one by one, those that were there and those that are made when asked for."""
     balanced, count = lazily(given)(), len(given[0])
 
-    def read(first: int) -> Callable[[], int]:
+    def read(indices: range) -> Callable[[], int]:
         def run() -> int:
-            for index in range(first, first + 100):
+            for index in indices[:100]:
                 balanced.image(index)
-            return 100
+            return len(indices[:100])
 
         return run
 
-    return {"image as it is": read(0), "synthetic image": read(count)}
+    return {"image as it is": read(range(count)), "synthetic image": read(range(count, len(balanced)))}
 
 
-def main() -> None:
-    """Measure, and write ``speed_smote.csv`` or ``speed_smote_big.csv``."""
-    parser = argparse.ArgumentParser(description="SMOTE beside imbalanced-learn.")
-    parser.add_argument("which", nargs="?", choices=("small", "big"), default="small")
-    parser.add_argument("--images", type=int)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--try", action="store_true", dest="only_try", help="write no table")
-    chosen = parser.parse_args()
-    big = chosen.which == "big"
-    images, size = chosen.images or (12_000 if big else 4_000), 299 if big else 128
+def main(
+    big: bool = False,
+    images: int | None = None,
+    size: int | None = None,
+    rounds: int = 3,
+    fresh: bool = True,
+    show: Callable[[str, list[dict[str, str]]], object] = write,
+) -> None:
+    """Measure, and write ``speed_smote.csv`` or ``speed_smote_big.csv``.
+
+    Args:
+        big: 12,000 images of 299 px without the peer, else 4,000 of 128 px.
+        images: Another number of images.
+        size: Another side, in pixels.
+        rounds: Of measuring.
+        fresh: Measure memory in processes of their own.
+        show: What to do with the table.
+    """
+    torch.set_num_threads(1)
+    images, size = images or (12_000 if big else 4_000), size or (299 if big else 128)
     given = data(images, size)
     what = {"images": f"{len(given[0]):,} of {size} px"}
     names = ["cellnet"] if big else list(WORK)
@@ -140,25 +133,44 @@ def main() -> None:
         return lambda: (work(), len(given[0]))[1]
 
     table = []
-    rates = interleave({name: timed(name) for name in names}, rounds=1 if big else chosen.rounds)
+    with threadpool_limits(1):  # for the peer
+        rates = interleave({name: timed(name) for name in names}, rounds=1 if big else rounds)
     for row in rows(rates, names[0], PACKAGES):
         seconds = len(given[0]) / float(np.median(rates[row["what"]]))
-        extra = peak(row["what"], images, size)
-        table.append(what | row | {"seconds": f"{seconds:.2f}", "extra_mib": str(extra)})
-    rates = interleave(reading(given), rounds=chosen.rounds)
+        wanted = (row["what"], images, size)
+        extra = in_fresh_process(__file__, "peak", *wanted).strip() if fresh else measure_peak(*wanted)
+        table.append(what | row | {"seconds": f"{seconds:.2f}", "extra_mib": extra})
+    rates = interleave(reading(given), rounds=rounds)
     for row in rows(rates, "image as it is", PACKAGES):
         table.append(what | row | {"seconds": f"{1 / float(np.median(rates[row['what']])):.6f}", "extra_mib": ""})
     same = "" if big else compare(given)
-    table = [row | {"same_images": same, "machine": machine(torch.get_num_threads())} for row in table]
-    if chosen.only_try:
-        for row in table:
-            print("  ".join(f"{key}={value}" for key, value in row.items() if key != "versions"))
-    else:
-        write("speed_smote_big" if big else "speed_smote", table)
+    show(
+        "speed_smote_big" if big else "speed_smote",
+        [row | {"same_images": same, "machine": machine(torch.get_num_threads())} for row in table],
+    )
+
+
+def print_only(name: str, table: list[dict[str, str]]) -> None:
+    """Print the table and write none."""
+    for row in table:
+        print("  ".join(f"{key}={value}" for key, value in row.items() if key != "versions"))
+
+
+def ask() -> None:
+    """Do what the words say."""
+    parser = argparse.ArgumentParser(description="SMOTE beside imbalanced-learn.")
+    parser.add_argument("which", nargs="?", choices=("small", "big"), default="small")
+    parser.add_argument("--images", type=int)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--try", action="store_true", dest="only_try", help="write no table")
+    chosen = parser.parse_args()
+    show = print_only if chosen.only_try else write
+    main(chosen.which == "big", chosen.images, rounds=chosen.rounds, show=show)
 
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["peak"]:
+        torch.set_num_threads(1)
         print(measure_peak(sys.argv[2], int(sys.argv[3]), int(sys.argv[4])))
     else:
-        main()
+        ask()

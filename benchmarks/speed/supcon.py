@@ -4,28 +4,28 @@
 
 Rows are two views of 1,024 and of 4,096 samples of eight classes, 128 numbers each, on one core. ``dense formula`` is
 the paper's, over matrices of rows × rows; ``three matrix products`` is the least that any exact loss must compute.
-Times are interleaved in one process; memory is the peak of a process of its own, beside that with sixteen rows.
+Times are interleaved in one process; memory is what a process of its own takes at its peak, once it has computed
+sixteen rows.
 
 The peer is no dependency of cellnet: pip install pytorch-metric-learning
 """
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from collections.abc import Callable
 from importlib.util import find_spec
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from harness import interleave, rows, write
+from harness import extra_memory, in_fresh_process, interleave, rows, write
 from torch import Tensor
 
 from cellnet.losses import SupConLoss
 
 TEMPERATURE, VIEWS, DIM, CLASSES = 0.1, 2, 128, 8
 SAMPLES = (1024, 4096)
+PEER = "pytorch-metric-learning"
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -61,7 +61,7 @@ def products(features: Tensor, labels: Tensor) -> Tensor:
 
 
 LOSSES: dict[str, Loss] = {
-    "pytorch-metric-learning": peer,
+    PEER: peer,
     "dense formula": dense,
     "cellnet": SupConLoss(TEMPERATURE),
     "three matrix products": products,
@@ -87,33 +87,45 @@ def work(loss: Loss, samples: int) -> Callable[[], int]:
     return run
 
 
-def peak(name: str, samples: int) -> int:
-    """Peak memory, in KiB, of a process that computes the loss of one small batch, then of one of this size."""
-    command = [sys.executable, __file__, "peak", name, str(samples)]
-    return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+def measure_peak(name: str, samples: int) -> str:
+    """In this process: MiB that one batch takes."""
+    work(LOSSES[name], 8)()  # what is loaded on first use
+    extra = extra_memory(lambda: work(LOSSES[name], samples)())
+    return "" if extra is None else f"{extra:.0f}"
 
 
-def main() -> None:
-    """Measure and write ``speed_supcon.csv``."""
+def main(
+    samples: tuple[int, ...] = SAMPLES, rounds: int = 5, fresh: bool = True, without_missing: bool = False
+) -> None:
+    """Measure and write ``speed_supcon.csv``.
+
+    Args:
+        samples: Numbers of samples.
+        rounds: Of measuring.
+        fresh: Measure memory in processes of their own.
+        without_missing: Go on where the peer is not installed.
+    """
+    losses, packages = dict(LOSSES), ("torch", PEER)
     if find_spec("pytorch_metric_learning") is None:
-        sys.exit("The peer is not installed: pip install pytorch-metric-learning")
+        if not without_missing:
+            sys.exit(f"The peer is not installed: pip install {PEER}")
+        print(f"{PEER} is not installed and is left out.")
+        del losses[PEER]
+        packages = ("torch",)
     torch.set_num_threads(1)
     table = []
-    for samples in SAMPLES:
-        rates = interleave({name: work(loss, samples) for name, loss in LOSSES.items()}, rounds=5)
-        for row in rows(rates, "pytorch-metric-learning", ("torch", "pytorch-metric-learning")):
-            extra = (peak(row["what"], samples) - peak(row["what"], 8)) / 1024
-            table.append({"rows": f"{VIEWS}×{samples:,}"} | row | {"extra_mib": f"{extra:.0f}"})
+    for count in samples:
+        rates = interleave({name: work(loss, count) for name, loss in losses.items()}, rounds)
+        for row in rows(rates, next(iter(losses)), packages):
+            wanted = (row["what"], count)
+            extra = in_fresh_process(__file__, "peak", *wanted).strip() if fresh else measure_peak(*wanted)
+            table.append({"rows": f"{VIEWS}×{count:,}"} | row | {"extra_mib": extra})
     write("speed_supcon", table)
 
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["peak"]:
         torch.set_num_threads(1)
-        work(LOSSES[sys.argv[2]], 8)()
-        work(LOSSES[sys.argv[2]], int(sys.argv[3]))()
-        # Not getrusage, whose maximum a process takes over from its parent.
-        status = Path("/proc/self/status").read_text().splitlines()
-        print(next(line.split()[1] for line in status if line.startswith("VmHWM")))
+        print(measure_peak(sys.argv[2], int(sys.argv[3])))
     else:
         main()

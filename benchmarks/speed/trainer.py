@@ -20,6 +20,7 @@ The peers are no dependencies of cellnet: pip install skorch lightning
 from __future__ import annotations
 
 import argparse
+import contextlib
 import copy
 import csv
 import gc
@@ -29,13 +30,14 @@ import statistics
 import sys
 import time
 import warnings
-from collections.abc import Callable
-from importlib.metadata import version
+from collections.abc import Callable, Iterator, Mapping
+from importlib.util import find_spec
 from typing import Any
 
+import harness
 import torch
 import torch.nn.functional as F
-from harness import RESULTS, interleave, machine, rows, write
+from harness import figure, interleave, machine, rows, versions, write
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
@@ -177,42 +179,47 @@ def lightning(loader: DataLoader[Any]) -> Fit:
     return fit
 
 
-def overhead() -> None:
-    """Measure and write ``speed_trainer.csv``."""
-    try:
-        peers = [version(name) for name in ("skorch", "lightning")]
-    except ImportError:
-        sys.exit("The peers are not installed: pip install skorch lightning")
+def overhead(rounds: int = ROUNDS, steps: int = STEPS, without_missing: bool = False) -> None:
+    """Measure and write ``speed_trainer.csv``.
+
+    Args:
+        rounds: Of measuring, at least two.
+        steps: Of an epoch.
+        without_missing: Go on where a peer is not installed.
+    """
+    missing = [name for name in ("skorch", "lightning") if find_spec(name) is None]
+    if missing and not without_missing:
+        sys.exit(f"A peer is not installed: pip install {' '.join(missing)}")
     warnings.filterwarnings("ignore")
     for name in ("lightning.pytorch", "lightning.pytorch.utilities.rank_zero"):
         logging.getLogger(name).setLevel(logging.ERROR)
     torch.set_num_threads(1)
-    parts = load_dataset("synthetic", per_class=BATCH * STEPS // 8 + 1, image_size=SIZE).split((0.01, 0.99))
-    train = parts[1].subset(range(BATCH * STEPS), "train").preload(Preprocess(SIZE))
+    parts = load_dataset("synthetic", per_class=max(10, BATCH * steps // 8 + 1), image_size=SIZE).split((0.01, 0.99))
+    train = parts[1].subset(range(BATCH * steps), "train").preload(Preprocess(SIZE))
     val = parts[0].subset(range(BATCH // 2), "val").preload(Preprocess(SIZE))
     loader = create_loader(train, BATCH, shuffle=True, drop_last=True)
     fits = {
         "bare loop": bare(loader),
         "Accelerate": accelerate(loader),
         "cellnet": cellnet(train, val),
-        "skorch": skorch(loader),
-        "Lightning": lightning(loader),
     }
-    note_batches()
+    for name, make in {"skorch": skorch, "Lightning": lightning}.items():
+        if name.lower() in missing:
+            print(f"{name} is not installed and is left out.")
+        else:
+            fits[name] = make(loader)
     names = list(fits)
     times: dict[str, list[float]] = {name: [] for name in names}
-    for round_ in range(ROUNDS + 1):
-        first = round_ % len(names)
-        for name in names[first:] + names[:first]:  # nobody always comes after the same one
-            microseconds = step_time(fits[name])
-            if round_:
-                times[name].append(microseconds)
+    with noted_batches():
+        for round_ in range(rounds + 1):
+            first = round_ % len(names)
+            for name in names[first:] + names[:first]:  # nobody always comes after the same one
+                microseconds = step_time(fits[name], steps)
+                if round_:
+                    times[name].append(microseconds)
     over = {name: [t - b for t, b in zip(ts, times["bare loop"], strict=True)] for name, ts in times.items()}
-    beside = statistics.median(over["Lightning"])
-    versions = ", ".join(
-        [f"torch {version('torch')}", f"accelerate {version('accelerate')}"]
-        + [f"{name} {number}" for name, number in zip(("skorch", "lightning"), peers, strict=True)]
-    )
+    beside = statistics.median(over.get("Lightning", [float("nan")]))
+    packages = [name for name in ("torch", "accelerate", "skorch", "lightning") if name not in missing]
     write(
         "speed_trainer",
         [
@@ -225,14 +232,15 @@ def overhead() -> None:
                 "overhead_beside_lightning": f"{statistics.median(over[name]) / beside:.2f}",
                 "load": f"{os.getloadavg()[0]:.1f}",
                 "machine": machine(),
-                "versions": versions,
+                "versions": versions(*packages),
             }
             for name, values in times.items()
         ],
     )
 
 
-def note_batches() -> None:
+@contextlib.contextmanager
+def noted_batches() -> Iterator[None]:
     """Note when a batch of the training part is fetched; all contestants fetch theirs from images in memory."""
     fetch = ImageArray.batch
 
@@ -242,16 +250,20 @@ def note_batches() -> None:
         return fetch(self, rows)
 
     ImageArray.batch = batch  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        ImageArray.batch = fetch  # type: ignore[method-assign]
 
 
-def step_time(fit: Fit) -> float:
+def step_time(fit: Fit, steps: int) -> float:
     """Microseconds of a step."""
     gc.collect()  # nobody pays for what another one left behind
     FETCHED.clear()
     fit(EPOCHS)
-    if len(FETCHED) != EPOCHS * STEPS:
-        sys.exit(f"{len(FETCHED)} batches were fetched, not {EPOCHS * STEPS}.")
-    return 1e6 * (FETCHED[(EPOCHS - 1) * STEPS] - FETCHED[STEPS]) / ((EPOCHS - 2) * STEPS)
+    if len(FETCHED) != EPOCHS * steps:
+        sys.exit(f"{len(FETCHED)} batches were fetched, not {EPOCHS * steps}.")
+    return 1e6 * (FETCHED[(EPOCHS - 1) * steps] - FETCHED[steps]) / ((EPOCHS - 2) * steps)
 
 
 SIZES = {"mobilenet_v2": 128, "hybrid": 96}
@@ -287,15 +299,31 @@ def steps(model: CellClassifier, mode: dict[str, Any], device: str | None, batch
     return run
 
 
-def models(names: list[str], device: str | None, eager: bool) -> None:
-    """Measure and write ``speed_training.csv``."""
+def models(
+    names: list[str],
+    device: str | None = None,
+    eager: bool = False,
+    sizes: Mapping[str, int] = SIZES,
+    batches: Mapping[str, int] = CPU_BATCH,
+    rounds: int = 3,
+) -> None:
+    """Measure and write ``speed_training.csv``, or ``speed_training_gpu.csv``.
+
+    Args:
+        names: Of models.
+        device: ``"cpu"``, or the GPU if there is one.
+        eager: Leave out what is compiled.
+        sizes: Sides of the images of each model, in pixels.
+        batches: Images in a batch of each model on the CPU.
+        rounds: Of measuring on the CPU.
+    """
     on_gpu = device != "cpu" and torch.cuda.is_available()
     table_name = "speed_training" + ("_gpu" if on_gpu else "")
     place = torch.cuda.get_device_name() if on_gpu else machine(torch.get_num_threads())
     tables = {name: known(table_name, name) for name in SIZES}
     for name in names:
-        original = create_model(name, image_size=SIZES[name])
-        batch, count = (256, 20) if on_gpu else (CPU_BATCH[name], 1)
+        original = create_model(name, image_size=sizes[name])
+        batch, count = (256, 20) if on_gpu else (batches[name], 1)
         work, failed = {}, {}
         for mode, options in MODES.items():
             if eager and options.get("compile"):
@@ -305,16 +333,16 @@ def models(names: list[str], device: str | None, eager: bool) -> None:
                 work[mode] = steps(copy.deepcopy(original), options, device, batch, count)
             except ConfigError as error:  # no compiler
                 failed[mode] = str(error)
-        rates = interleave(work, rounds=7 if on_gpu else 3)
+        rates = interleave(work, 7 if on_gpu else rounds)
         found = {row["what"]: row for row in rows(rates, "fp32", ("torch", "timm", "accelerate"))}
         tables[name] = []
         for mode in MODES:
             values = rates.get(mode)
-            figures = [f"{f(values):.3g}" if values else "" for f in (statistics.median, min, max)]
+            figures = [figure(f(values)) if values else "" for f in (statistics.median, min, max)]
             tables[name].append(
                 {
                     "model": name,
-                    "image_size": str(SIZES[name]),
+                    "image_size": str(sizes[name]),
                     "batch": str(batch),
                     "what": mode,
                     **dict(zip(("images_per_second", "lowest", "highest"), figures, strict=True)),
@@ -330,7 +358,7 @@ def models(names: list[str], device: str | None, eager: bool) -> None:
 
 def known(table: str, model: str) -> list[dict[str, str]]:
     """The rows of a model that an earlier run wrote."""
-    path = RESULTS / f"{table}.csv"
+    path = harness.RESULTS / f"{table}.csv"
     if not path.exists():
         return []
     with path.open(newline="", encoding="utf-8") as file:

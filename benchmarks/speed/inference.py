@@ -1,0 +1,189 @@
+"""Images a second that an untrained model classifies: cellnet beside timm, torchvision and what runtimes are installed.
+
+    python benchmarks/speed/inference.py
+
+One image at a time on one core, and 32 at a time on all cores. Every side starts from the same bytes of the model's own
+size and normalises them. The reference is timm's network as it is, in evaluation mode, without gradients; for the
+hybrid, both networks and the study's dense layers. ``cellnet: model(images)`` gives logits, ``cellnet: predict`` the
+whole table of predictions. ONNX Runtime and OpenVINO run timm's network too; where they are not installed
+(pip install onnx onnxscript onnxruntime openvino) they are left out.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+import torchvision
+from harness import interleave, machine, rows, write
+from torch import Tensor, nn
+
+from cellnet.backbones.timm_backbone import STUDY_NETWORKS
+from cellnet.images import IMAGENET_MEAN, IMAGENET_STD
+from cellnet.labels import PBC_LABELS
+from cellnet.models import create_model
+
+CLASSES = len(PBC_LABELS)
+MODELS: Mapping[str, int | None] = dict.fromkeys(("mobilenet_v2", "inception_v3", "xception", "hybrid"))
+"""Model -> side of its images in pixels; its own where None."""
+
+BATCHES, ROUNDS = (1, 32), 5
+ONCE = 4
+"""Images of a round at least."""
+
+PACKAGES = ("torch", "torchvision", "timm")
+NEEDED = {"ONNX Runtime": ("onnx", "onnxscript", "onnxruntime"), "OpenVINO": ("openvino",)}
+
+Run = Callable[[], Any]
+
+
+class Plain(nn.Module):
+    """What one writes around a network: bytes to normalised floats to logits."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, network: nn.Module, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+        super().__init__()
+        self.network = network
+        self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1))
+        self.register_buffer("std", torch.tensor(std).view(3, 1, 1))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """uint8 B×3×S×S -> B×C."""
+        return self.network((images.float() / 255 - self.mean) / self.std)
+
+
+class Pair(nn.Module):
+    """The study's hybrid, written down plainly."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        tags = (STUDY_NETWORKS["inception_v3"], STUDY_NETWORKS["xception"])
+        self.networks = nn.ModuleList(timm.create_model(tag, num_classes=0) for tag in tags)
+        self.dense = nn.ModuleList(nn.Sequential(nn.Linear(2048, 1024), nn.ReLU()) for _ in tags)
+        self.fuse = nn.Sequential(nn.Linear(2048, 512), nn.ReLU(), nn.Linear(512, CLASSES))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """B×3×S×S -> B×C."""
+        parts = [dense(network(images)) for network, dense in zip(self.networks, self.dense, strict=True)]
+        return self.fuse(torch.cat(parts, dim=1))
+
+
+def peers(name: str) -> dict[str, nn.Module]:
+    """The plain networks; the first is the reference."""
+    half = (0.5, 0.5, 0.5)
+    if name == "hybrid":
+        return {"timm": Plain(Pair(), half, half)}
+    network = timm.create_model(STUDY_NETWORKS[name], num_classes=CLASSES)
+    found: dict[str, nn.Module] = {"timm": Plain(network, *(network.default_cfg[key] for key in ("mean", "std")))}
+    if name == "mobilenet_v2":
+        other: nn.Module = torchvision.models.mobilenet_v2(num_classes=CLASSES)
+        found["torchvision"] = Plain(other, IMAGENET_MEAN, IMAGENET_STD)
+    if name == "inception_v3":
+        other = torchvision.models.inception_v3(num_classes=CLASSES, init_weights=False)
+        found["torchvision"] = Plain(other, half, half)
+    return found
+
+
+def on_onnx_runtime(module: nn.Module, images: Tensor, threads: int) -> Run:
+    """The module in ONNX Runtime."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    with tempfile.TemporaryDirectory() as folder:
+        file = str(Path(folder) / "network.onnx")
+        torch.onnx.export(module, (images,), file, input_names=["images"], dynamo=True)
+        session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+    given = {"images": images.numpy()}
+    return lambda: session.run(None, given)
+
+
+def on_openvino(module: nn.Module, images: Tensor, threads: int) -> Run:
+    """The module in OpenVINO."""
+    import openvino
+
+    network = openvino.convert_model(module, example_input=images)
+    compiled = openvino.compile_model(network, "CPU", {"INFERENCE_NUM_THREADS": threads})
+    given = images.numpy()
+    return lambda: compiled([given])
+
+
+RUNTIMES: dict[str, Callable[[nn.Module, Tensor, int], Run]] = {
+    "ONNX Runtime": on_onnx_runtime,
+    "OpenVINO": on_openvino,
+}
+
+
+def contestants(
+    name: str, size: int | None, batch: int, threads: int, runtimes: list[str]
+) -> tuple[int, dict[str, Run]]:
+    """Side of the images, and each side's way to classify one batch; the first is the reference."""
+    model = create_model(name, image_size=size).eval()
+    side = model.preprocess.image_size
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (batch, 3, side, side), dtype=torch.uint8, generator=generator)
+
+    def eager(module: nn.Module) -> Run:
+        module.eval()
+        return lambda: module(images)
+
+    plain = peers(name)
+    runs = {what: eager(module) for what, module in plain.items()}
+    runs |= {what: RUNTIMES[what](plain["timm"].eval(), images, threads) for what in runtimes}
+    runs["cellnet: model(images)"] = eager(model)
+    runs["cellnet: predict"] = lambda: model.predict(images, batch_size=batch)
+    return side, runs
+
+
+def main(
+    models: Mapping[str, int | None] = MODELS,
+    batches: tuple[int, ...] = BATCHES,
+    rounds: int = ROUNDS,
+    cores: int | None = None,
+) -> None:
+    """Measure and write ``speed_inference.csv``.
+
+    Args:
+        models: Model -> side of its images in pixels; its own where None.
+        batches: Images at a time; 1 on one core, others on all cores.
+        rounds: Of measuring.
+        cores: So many instead of all.
+    """
+    runtimes = [name for name, packages in NEEDED.items() if all(map(find_spec, packages))]
+    for name in NEEDED.keys() - runtimes:
+        print(f"{name} is left out: pip install {' '.join(NEEDED[name])}")
+    packages = (*PACKAGES, *(NEEDED[name][-1] for name in runtimes))
+    table = []
+    for name, size in models.items():
+        for batch in batches:
+            threads = 1 if batch == 1 else cores or os.cpu_count() or 1
+            torch.set_num_threads(threads)
+            side, runs = contestants(name, size, batch, threads, runtimes)
+            times = max(1, ONCE // batch)
+
+            def work(run: Run, times: int = times, batch: int = batch) -> Callable[[], int]:
+                @torch.inference_mode()
+                def repeated() -> int:
+                    for _ in range(times):
+                        run()
+                    return times * batch
+
+                return repeated
+
+            rates = interleave({what: work(run) for what, run in runs.items()}, rounds)
+            what = {"model": name, "image_size": f"{side}", "batch": f"{batch}"}
+            load = {"load": f"{os.getloadavg()[0]:.1f}", "machine": machine(threads)}
+            table += [what | row | load for row in rows(rates, "timm", packages)]
+    write("speed_inference", table)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,131 @@
+"""The questions of speed at tiny size: each asks, and writes a table of the committed one's columns."""
+
+from __future__ import annotations
+
+import csv
+import importlib
+import os
+import runpy
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from scipy.stats import linregress
+
+FOLDER = Path(__file__).parents[2] / "benchmarks" / "speed"
+RESULTS = FOLDER.parent / "results"
+QUESTIONS = runpy.run_path(str(FOLDER / "__main__.py"))["QUESTIONS"]
+
+
+@pytest.fixture
+def runner(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
+    threads = torch.get_num_threads(), cv2.getNumThreads()
+    monkeypatch.syspath_prepend(FOLDER)
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")  # what the command sets is undone
+    yield runpy.run_path(str(FOLDER / "__main__.py"))
+    torch.set_num_threads(threads[0])
+    cv2.setNumThreads(threads[1])
+
+
+@pytest.fixture
+def script(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> ModuleType:
+    monkeypatch.syspath_prepend(FOLDER)
+    return importlib.import_module(request.param)
+
+
+def columns(path: Path) -> list[str]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return next(csv.reader(file))
+
+
+def committed() -> dict[str, int]:
+    return {path.name: path.stat().st_mtime_ns for path in RESULTS.iterdir()}
+
+
+@pytest.mark.parametrize("name", QUESTIONS)
+def test_each_question_writes_its_tables(runner: dict[str, Any], name: str, tmp_path: Path) -> None:
+    before = committed()
+    with runner["results_in"](tmp_path):
+        runner["ask"](name, tiny=True)
+    tables = runner["QUESTIONS"][name].tables
+    assert {path.stem for path in tmp_path.iterdir()} == set(tables)
+    for table in tables:
+        with (tmp_path / f"{table}.csv").open(newline="", encoding="utf-8") as file:
+            assert len(list(csv.DictReader(file))) >= 2
+        if (RESULTS / f"{table}.csv").exists():
+            assert columns(tmp_path / f"{table}.csv") == columns(RESULTS / f"{table}.csv")
+    assert committed() == before
+
+
+def test_the_command_at_tiny_size_leaves_the_results_alone(
+    runner: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = committed()
+    runner["main"](["imports", "normalise", "--tiny"])
+    assert committed() == before
+    said = capsys.readouterr().out
+    assert "== imports" in said
+    assert "what=import cellnet" in said
+    assert "what=a plain copy" in said
+
+
+def test_each_question_has_a_process_and_failures_are_named(
+    runner: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked = []
+
+    def run(command: list[str]) -> SimpleNamespace:
+        asked.append((command[2:], os.environ["OMP_NUM_THREADS"]))
+        return SimpleNamespace(returncode=int(command[2] == "supcon"))
+
+    monkeypatch.setattr(runner["subprocess"], "run", run)
+    with pytest.raises(SystemExit, match="No table from supcon;"):
+        runner["main"](["smote", "supcon", "--root", str(tmp_path)])
+    assert asked == [(["smote", "--root", str(tmp_path)], "1"), (["supcon", "--root", str(tmp_path)], "1")]
+
+
+def test_a_question_about_images_asks_for_them(runner: dict[str, Any]) -> None:
+    with pytest.raises(SystemExit, match="loading reads images; name the folder"):
+        runner["main"](["loading"])
+
+
+def test_an_unknown_question_is_refused(runner: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        runner["main"](["smoke"])
+    assert "invalid choice: 'smoke'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("script", ["growth"], indirect=True)
+def test_the_exponent_is_the_slope_of_the_logarithms(script: ModuleType) -> None:
+    counts = [10, 30, 100, 400]
+    exponent, error = script.fit_exponent(counts, [3 * n**1.7 for n in counts])
+    assert exponent == pytest.approx(1.7)
+    assert error == pytest.approx(0, abs=1e-9)
+    values = [1.0, 5.0, 9.0, 70.0]
+    line = linregress(np.log(counts), np.log(values))
+    assert script.fit_exponent(counts, values) == pytest.approx((line.slope, line.stderr))
+    assert np.isnan(script.fit_exponent(counts, [0, *values[1:]])).all()
+    assert np.isnan(script.fit_exponent(counts[:2], values[:2])).all()
+
+
+@pytest.mark.parametrize("script", ["harness"], indirect=True)
+def test_memory_is_that_of_the_work(script: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    if (extra := script.extra_memory(lambda: np.ones(50 << 17))) is not None:  # 50 MiB
+        assert 40 < extra < 80
+    monkeypatch.setattr(script, "PROCESS", tmp_path)
+    assert script.extra_memory(list) is None
+
+
+@pytest.mark.parametrize("script", ["harness"], indirect=True)
+def test_figures_keep_three_digits(script: ModuleType) -> None:
+    assert [script.figure(value) for value in (3.8123, 0.012345, 99.96, 179005.4)] == [
+        "3.81",
+        "0.0123",
+        "100",
+        "179005",
+    ]
