@@ -248,14 +248,16 @@ def test_small_predictions_files_are_scored(table: str, accuracy: float, tmp_pat
     assert json.loads(text)["metrics"]["accuracy"]["value"] == accuracy
 
 
-def test_adapt_first_then_predict_or_evaluate(
+def test_adapted_or_asked_several_times(
     folder: Path, trained: tuple[Path, dict[str, Any]], tmp_path: Path
 ) -> None:
     model = trained[0] / "model"
-    for words in ((), ("--adapt",)):
-        code, _, log = run("predict", folder, "--model", model, *words, "--out", tmp_path / f"{len(words)}.csv")
+    tables = set()
+    for words in ((), ("--adapt",), ("--tta",)):
+        code, _, log = run("predict", folder, "--model", model, *words, "--out", tmp_path / "p.csv")
         assert code == 0, log
-    assert (tmp_path / "0.csv").read_bytes() != (tmp_path / "1.csv").read_bytes()
+        tables.add((tmp_path / "p.csv").read_bytes())
+    assert len(tables) == 3
     words = ("--dataset", "folder", "--root", folder, "--part", "all", "--adapt", "--json")
     code, text, log = run("evaluate", "--model", model, *words, "--out", tmp_path / "report")
     assert code == 0, log
@@ -353,6 +355,7 @@ def test_promises_that_cannot_be_had(
         ((*evaluate, *data, "--part", "all", "--risk", 0.1), "there is none here; split the data by three shares"),
         ((*evaluate, *data, "--part", "val", "--risk", 0.1), "are also among those to judge on"),
         ((*evaluate, *data, "--save", tmp_path / "s"), "give --risk or --coverage too"),
+        ((*evaluate, *data, "--risk", 0.1, "--save", tmp_path / "s", "--tta"), "leave out --tta"),
         ((*evaluate, *data, "--risk", 0.1, "--record"), "leave out --risk, --coverage and --classes"),
         (("evaluate", "--predictions", scored[0], "--risk", 0.1), "leave them out with --predictions"),
         (("evaluate", "--compare", *scored, "--risk", 0.1), "--compare takes predictions files alone"),

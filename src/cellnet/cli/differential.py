@@ -17,6 +17,7 @@ def differential(
     model: options.Pretrained = "mobilenet_v2",
     classes: options.Classes = None,
     adapt: options.Adapt = False,
+    tta: options.Tta = False,
     batch_size: options.BatchSize = 32,
     device: options.Device = None,
     out: Annotated[
@@ -30,10 +31,10 @@ def differential(
     """
     from cellnet.evaluation import differential as count
 
-    net = open_model(model, classes)
+    net = open_model(model, classes, tta)
     card = net.weights_card
-    # What an adapted model mistakes on these images is not what the card's figures say.
-    judged = card.headline if card is not None and not adapt else None
+    # What a model that is asked in another way mistakes is not what the card's figures say.
+    judged = card.headline if card is not None and not (adapt or tta) else None
     if adapt:
         net = net.adapt(folder, device=device)
     predictions = net.predict(folder, batch_size=batch_size, device=device, progress=not json)

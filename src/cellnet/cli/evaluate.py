@@ -35,6 +35,7 @@ def evaluate(
     ] = False,
     classes: options.Classes = None,
     adapt: options.Adapt = False,
+    tta: options.Tta = False,
     risk: options.Risk = None,
     coverage: options.Coverage = None,
     save: Annotated[
@@ -89,6 +90,10 @@ def evaluate(
         raise ConfigError("--risk and --coverage are fitted on images; leave them out with --predictions.")
     if save is not None and not promised:
         raise ConfigError("--save writes the model as calibrated; give --risk or --coverage too, e.g. --risk 0.01.")
+    if save is not None and tta:
+        raise ConfigError(
+            "A saved model keeps no test-time augmentation, so the promise would not hold; leave out --tta."
+        )
     if record and (promised or classes is not None):
         raise ConfigError(
             "--record is about the model as it is in --model; leave out --risk, --coverage and --classes."
@@ -107,7 +112,7 @@ def evaluate(
     if predictions is not None:
         report = Report.from_predictions(Predictions.read_csv(predictions), title=predictions.name)
     else:
-        net = open_model(model, classes)
+        net = open_model(model, classes, tta)
         images = open_dataset(dataset, root, exclude)
         if harmonise:
             images = images.harmonise(net.labels)
@@ -147,7 +152,8 @@ def evaluate(
             with atomic_path(out / "stress.png") as temporary:
                 plot_stress(stressed).savefig(temporary, dpi=150, facecolor="white")
     if record:
-        record_report(model, report, note="adapted to these images" if adapt else "")
+        notes = {"adapted to these images": adapt, "test-time augmentation": tta}
+        record_report(model, report, note=", ".join(note for note, given in notes.items() if given))
     if out is not None:
         report.save(out)
         log.print(f"Report: {out / 'report.html'}")

@@ -101,12 +101,15 @@ def load_branches(given: list[str], networks: Sequence[str]) -> list[CellClassif
     return sorted(models, key=lambda model: networks.index(model.backbone.name))
 
 
-def open_model(name: str, classes: str | None) -> CellClassifier:
-    """The model of ``--model``, restricted to ``--classes``."""
+def open_model(name: str, classes: str | None, tta: bool = False) -> CellClassifier:
+    """The model of ``--model``, restricted to ``--classes``, and asked several times for ``--tta``."""
     from cellnet.hub import load_pretrained
 
     model = load_pretrained(name)
-    return model if classes is None else model.restrict(word.strip() for word in classes.split(","))
+    if classes is not None:
+        model = model.restrict(word.strip() for word in classes.split(","))
+    model.tta = tta
+    return model
 
 
 def load_teacher(name: str | None) -> CellClassifier | None:

@@ -21,6 +21,9 @@ Device = Annotated[str | None, typer.Option("--device", help="`cpu`, `cuda` …;
 Adapt = Annotated[
     bool, typer.Option("--adapt", help="Let the model get used to these images first: scale, stain and light.")
 ]
+Tta = Annotated[
+    bool, typer.Option("--tta", help="Test-time augmentation: the mean over seven views of each image; slower.")
+]
 BatchSize = Annotated[int, typer.Option("--batch-size", min=1, help="Images computed at once.")]
 Json = Annotated[bool, typer.Option("--json", help="Machine-readable result on standard output.")]
 Pretrained = Annotated[

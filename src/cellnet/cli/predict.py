@@ -20,6 +20,7 @@ def predict(
     coverage: options.Coverage = None,
     classes: options.Classes = None,
     adapt: options.Adapt = False,
+    tta: options.Tta = False,
     batch_size: options.BatchSize = 32,
     device: options.Device = None,
     out: Annotated[Path, typer.Option("--out", help="CSV file for the predictions.")] = Path("predictions.csv"),
@@ -42,7 +43,7 @@ def predict(
         if not item.exists():
             raise DataError(f"There is no file or folder {item}; check the path.")
     paths = [path for item in inputs for path in (list_images(item) if item.is_dir() else [item])]
-    net = open_model(model, classes)
+    net = open_model(model, classes, tta)
     if adapt:
         net = net.adapt(paths, device=device)
     check_promised(net, risk, coverage)

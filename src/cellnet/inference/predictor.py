@@ -20,6 +20,7 @@ from cellnet.errors import ConfigError, DataError, LabelError, WeightsError
 from cellnet.inference.inputs import KINDS, Source, open_sources
 from cellnet.inference.ood import abstain, energy_score
 from cellnet.inference.predictions import Predictions
+from cellnet.inference.views import cuts, make_views
 
 if TYPE_CHECKING:
     from cellnet.images import Preprocess
@@ -43,7 +44,8 @@ def predict(
 
     The model is run in evaluation mode without gradients, and is left as it was found. ``model.calibrator`` turns
     logits into probabilities; ``model.thresholds`` decide where it abstains, and ``model.sets``, where there are
-    some, which classes cannot be excluded.
+    some, which classes cannot be excluded. Where ``model.tta`` is true, the logits are the mean over seven views of
+    each image; features, distance and words are those of the image as it is.
 
     Args:
         model: The model; its ``preprocess`` is applied to every image.
@@ -80,7 +82,7 @@ def predict(
     with (
         evaluation_mode(model),
         _on_device(model, device) as place,
-        closing(_read_ahead(sources, model.preprocess, batch_size)) as batches,
+        closing(_read_ahead(sources, cuts(model.preprocess, model.tta), batch_size)) as batches,
         _progress_bar(total, progress) as advance,
     ):
         for batch, images in batches:
@@ -174,7 +176,7 @@ def _on_device(model: nn.Module, device: str | torch.device | None) -> Iterator[
 
 
 def _read_ahead(
-    sources: Iterator[Source], preprocess: Preprocess, batch_size: int
+    sources: Iterator[Source], preprocess: list[Preprocess], batch_size: int
 ) -> Generator[tuple[list[Source], list[Tensor | str]], None, None]:
     """Batches of sources with their images (or the reason why not), the next batch already being read."""
     pool = ThreadPoolExecutor(min(MAX_READERS, os.cpu_count() or 1), thread_name_prefix="cellnet-read")
@@ -191,9 +193,10 @@ def _read_ahead(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _read(source: Source, preprocess: Preprocess) -> Tensor | str:
+def _read(source: Source, preprocess: list[Preprocess]) -> Tensor | str:
     try:
-        return preprocess(source.read())
+        image = source.read()
+        return torch.stack([cut(image) for cut in preprocess])
     except DataError as error:
         return str(error)
 
@@ -209,10 +212,11 @@ class Output(NamedTuple):
 
 @torch.inference_mode()
 def _run(model: CellClassifier, images: list[Tensor], device: torch.device, features: bool) -> Output:
-    # Bytes travel to the device, a quarter of floats; convolutions are fastest in channels-last order.
-    batch = torch.stack([image.permute(1, 2, 0) for image in images]).permute(0, 3, 1, 2).to(device, non_blocking=True)
+    batch, *others = make_views(images, device)
     vectors = model.features(batch) if features or model.probes else None
     logits = model(batch) if vectors is None else model.head(vectors)
+    if others:
+        logits = torch.stack([logits, *map(model, others)]).mean(0)
     logits = logits.float().cpu()
     if not torch.isfinite(logits).all():
         raise WeightsError(

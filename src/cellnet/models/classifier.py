@@ -39,6 +39,9 @@ class CellClassifier(ModelVerbs, nn.Module):
         thresholds: Settings of abstention, empty until calibrated.
         risk_control: What the threshold of the probability guarantees, where a guarantee was asked for.
         sets: What `Predictions.sets` are made by, where a coverage was asked for.
+        tta: Test-time augmentation: `cellnet.inference.predict` takes the mean of the logits over seven views of each
+            image (as it is, turned, mirrored, cut wider and closer), at seven times the cost. It is the user's choice,
+            and not stored; on images like the training images it gains nothing.
         nucleus_share: How large cells look in the training images, see `cellnet.images.nucleus_share`; None where
             nobody measured it.
         weights_card: Facts about the weights, where they came from a checkpoint.
@@ -80,6 +83,7 @@ class CellClassifier(ModelVerbs, nn.Module):
         self.thresholds: dict[str, float] = {}
         self.risk_control: RiskControl | None = None
         self.sets: PredictionSets | None = None
+        self.tta = False
         self.nucleus_share: float | None = None
         self.weights_card: WeightsCard | None = None
         self.golden: Golden | None = None
