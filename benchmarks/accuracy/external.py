@@ -4,7 +4,8 @@
 
 The steps add up: the model as it is; its batch normalisation measured on these images, without labels; cells brought to
 the size that they have in the training images, too; the user's word that no other classes than those of the folder
-occur; and last, the mean over seven views of each image (``model.tta``). Each row is one look at these images. A run of your own gets a name for its rows: ``name=runs/x/model``.
+occur; and last, the mean over seven views of each image (``model.tta``). Each row is one look at these images. A run of
+your own gets a name for its rows: ``name=runs/x/model``.
 """
 
 from __future__ import annotations

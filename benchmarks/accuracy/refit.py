@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from release import SHIPPED, fit_probes
+from release import BESIDE, SHIPPED, fit_probes
 
 from cellnet.cli.inputs import divide, open_dataset
 from cellnet.hub import load, save
@@ -33,7 +33,10 @@ def main() -> None:
         if parts[0].fingerprint() != config.card.training_data_hash:
             raise SystemExit(f"{name} was trained on another split than 0.7,0.1,0.2 with seed 0.")
         fit_probes(model, parts, given.root)
+        beside = {file: file.read_bytes() for name in BESIDE if (file := folder / name).exists()}
         save(model, folder, card=config.card, storage=config.storage, overwrite=True)
+        for file, data in beside.items():
+            file.write_bytes(data)
         print(name, model.thresholds)
 
 

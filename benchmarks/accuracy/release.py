@@ -43,6 +43,8 @@ from attributes import divide as divide_words  # noqa: E402
 from shared import Parts  # noqa: E402
 
 SHIPPED = ROOT / "src" / "cellnet" / "weights"
+BESIDE = ("history.csv", "train.toml")
+"""Files beside those of a checkpoint folder, which say how the weights came about."""
 
 
 def main() -> None:
@@ -85,7 +87,7 @@ def main() -> None:
     for number, owner in enumerate(given.share):
         names = {f"backbone._branches.{number}.": "backbone.", f"head.branches.{number}.": "head.branch."}
         share(folder, given.into / owner, names)
-    for name, source in (("history.csv", given.run / "history.csv"), ("train.toml", given.config)):
+    for name, source in zip(BESIDE, (given.run / "history.csv", given.config), strict=True):
         shutil.copyfile(source, folder / name)
 
     stored = load(folder)
@@ -103,7 +105,7 @@ def main() -> None:
 def fit_probes(model: cellnet.CellClassifier, parts: Parts, root: Path) -> None:
     """All that a shipped model carries beside its weights: what it knows, words for cells, calibration, thresholds."""
     train, val, _ = parts
-    fit_familiarity(model, train)
+    fit_familiarity(model, train, val)
     if (root / "wbcatt").is_dir():
         model.probes["attributes"] = fit_attributes(model, *divide_words(WBCAtt(root), parts))
     calibrate(model, val)

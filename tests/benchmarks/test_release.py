@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import importlib
+import json
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -64,16 +65,17 @@ def test_shipped_weights_carry_all_that_was_fitted(
         rows = list(csv.DictReader(file))
     assert [row["weights"] for row in rows] == ["int8", "float32"]
 
-    shipped.familiarity.weight.zero_()
-    shipped.thresholds = {}
-    card = shipped.weights_card
-    shipped.save(into / "net", card=card, storage="int8", overwrite=True)
+    card, file = shipped.weights_card, into / "net" / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"thresholds": {}}))
+    assert load(into / "net").thresholds == {}
     call(scripts["refit"], monkeypatch, "net", "--root", pbc_root, "--within", into)
     again = load(into / "net")
     assert set(again.thresholds) == {"probability", "distance"}
     assert again.familiarity is not None
     assert again.familiarity.weight is not None
     assert again.familiarity.weight.any()
+    assert (into / "net" / "train.toml").read_text() == CONFIG
+    assert (into / "net" / "history.csv").exists()
     assert again.weights_card == card
     for name, value in again.backbone.state_dict().items():
         torch.testing.assert_close(value, shipped.backbone.state_dict()[name])

@@ -248,9 +248,7 @@ def test_small_predictions_files_are_scored(table: str, accuracy: float, tmp_pat
     assert json.loads(text)["metrics"]["accuracy"]["value"] == accuracy
 
 
-def test_adapted_or_asked_several_times(
-    folder: Path, trained: tuple[Path, dict[str, Any]], tmp_path: Path
-) -> None:
+def test_adapted_or_asked_several_times(folder: Path, trained: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
     model = trained[0] / "model"
     tables = set()
     for words in ((), ("--adapt",), ("--tta",)):

@@ -97,7 +97,7 @@ def train_and_report(
     )
     fit = trainer.fit(train, val, resume=resume)
     fit.model.nucleus_share = cell_scale(train, fit.model.preprocess)
-    fit_familiarity(fit.model, train, device=device)
+    fit_familiarity(fit.model, train, val, device=device)
     report = evaluate(
         fit.model,
         test,

@@ -36,7 +36,13 @@ FOLDS = 4
 
 
 def fit_familiarity(
-    model: CellClassifier, train: CellDataset, *, directions: int = DIRECTIONS, seed: int = 0, **options: Any
+    model: CellClassifier,
+    train: CellDataset,
+    val: CellDataset | None = None,
+    *,
+    directions: int = DIRECTIONS,
+    seed: int = 0,
+    **options: Any,
 ) -> None:
     """Fit `Familiarity` on up to 100 training images of each class, and give it to the model.
 
@@ -48,6 +54,8 @@ def fit_familiarity(
     Args:
         model: The model; an earlier `Familiarity` and its threshold give way.
         train: The images that it was trained on.
+        val: Images like these that it was not trained on, on which its features are less sure: up to 100 of each class
+            weigh the distance and the layer that tells pieces apart. Without them training images do.
         directions: Directions of the covariance to keep.
         seed: Of the choice of images.
         **options: Of `predict`, e.g. ``device`` or ``batch_size``.
@@ -67,11 +75,14 @@ def fit_familiarity(
     rows = few_of_each_class(train, seed)
     cells = train.subset(rows)
     features, known = _features(model, cells, **options)
+    if len(features) < 2:
+        raise DataError("Fewer than two training images could be read, too few to be familiar with; check their files.")
     generator = np.random.default_rng(seed)
-    pieces = [cut_piece(cells.image(row), generator) for row in np.flatnonzero(known)]
+    pieces = [cut_piece(cells.image(row), generator) for row in np.flatnonzero(known).tolist()]
     probe = Familiarity(features.shape[1], len(model.labels), min(directions, features.shape[1]), pieces=True)
     probe.fit(features, torch.from_numpy(train.targets[rows][known]))
-    _tell_from(probe, features, _features(model, pieces, **options)[0])
+    unseen = None if val is None else _features(model, val.subset(few_of_each_class(val, seed)), **options)[0]
+    _tell_from(probe, features, _features(model, pieces, **options)[0], unseen)
     model.probes["familiarity"] = probe.to(next(model.parameters()).device)
     model.thresholds.pop("distance", None)
 
@@ -101,12 +112,12 @@ def _features(model: CellClassifier, images: Any, **options: Any) -> tuple[Tenso
     """Features N×D of the images that could be read, and which these are."""
     predictions = predict(model, images, features=True, **options)
     known = predictions.readable
-    if predictions.features is None or known.sum() < 2:
-        raise DataError("Fewer than two training images could be read, too few to be familiar with; check their files.")
+    if predictions.features is None or not known.any():
+        raise DataError("None of the images could be read, so there is nothing to be familiar with; check their files.")
     return torch.from_numpy(predictions.features[known]), known
 
 
-def _tell_from(probe: Familiarity, cells: Tensor, pieces: Tensor) -> None:
+def _tell_from(probe: Familiarity, cells: Tensor, pieces: Tensor, unseen: Tensor | None) -> None:
     """Fit the linear layer on standardised features, and give it to the probe for features as they are."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import cross_val_predict
@@ -114,13 +125,15 @@ def _tell_from(probe: Familiarity, cells: Tensor, pieces: Tensor) -> None:
     mean, scale = cells.mean(0), cells.std(0).clamp(min=1e-4)
     values = ((torch.cat((cells, pieces)) - mean) / scale).numpy()
     strange = np.repeat([0, 1], [len(cells), len(pieces)])
-    layer = LogisticRegression(C=PENALTY, class_weight="balanced", max_iter=1000)
-    scores = cross_val_predict(layer, values, strange, cv=min(FOLDS, len(cells)), method="decision_function")[
-        : len(cells)
-    ]
-    layer.fit(values, strange)
+    layer = LogisticRegression(C=PENALTY, class_weight="balanced", max_iter=1000).fit(values, strange)
     weight = torch.from_numpy(layer.coef_[0]).float() / scale
     bias = float(layer.intercept_[0]) - float(weight @ mean)
+    if unseen is not None:
+        probe.tell_from(weight, bias, unseen, unseen @ weight + bias)
+        return
+    # What the layer was fitted on itself would seem too easy.
+    folds = min(FOLDS, len(cells))
+    scores = cross_val_predict(layer, values, strange, cv=folds, method="decision_function")[: len(cells)]
     probe.tell_from(weight, bias, cells, torch.from_numpy(scores))
 
 

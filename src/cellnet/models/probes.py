@@ -12,7 +12,7 @@ LEAST_VARIANCE = 0.01
 """Least variance of a direction, as a share of the mean of all."""
 
 TYPICAL = 0.99
-"""The share of the training images by which distances and a linear layer's scores are brought to one unit."""
+"""The share of whole cells by which distances and a linear layer's scores are brought to one unit."""
 
 
 class Familiarity(nn.Module):
@@ -113,14 +113,14 @@ class Familiarity(nn.Module):
     def tell_from(self, weight: Tensor, bias: float, features: Tensor, scores: Tensor) -> Familiarity:
         """Count an image as strange, too, where a linear layer takes it for no whole cell.
 
-        The layer's scores are stretched such that those of cells have the mean and the 99th percentile of the cells'
-        distances.
+        The layer's scores are stretched such that those of whole cells have the mean and the 99th percentile of the
+        cells' distances.
 
         Args:
             weight: Float D.
             bias: Of the same layer, ``features @ weight + bias``, which is high for what is no whole cell.
-            features: Float N×D, of training images.
-            scores: Float N, what the layer says of these images, or of images like them that it was not fitted on.
+            features: Float N×D, of whole cells, best of some that the network was not trained on.
+            scores: Float N, what the layer says of them, or what one says that was not fitted on them.
 
         Returns:
             Itself.
