@@ -59,7 +59,7 @@ def main() -> None:
                 }
             )
             print(name, step, rows[-1]["accuracy"], rows[-1]["balanced_accuracy"], flush=True)
-    replace_rows(RESULTS.with_name("external.csv"), ("model", "data", "step"), rows)
+    replace_rows(RESULTS.with_name("external.csv"), ("model", "version", "data", "step"), rows)
 
 
 if __name__ == "__main__":

@@ -91,6 +91,21 @@ def test_empty_fields_are_told_from_small_cells_in_them() -> None:
     assert (empty.ood >= by_distance - 1e-5).all()
 
 
+def test_unseen_images_weigh_the_layer_against_the_distance(tiny_model: CellClassifier, cells: CellDataset) -> None:
+    train, val, _ = cells.split((0.5, 0.4, 0.1), seed=0)
+    fit_familiarity(tiny_model, train, val)
+    probe = tiny_model.familiarity
+    assert probe is not None
+    assert probe.weight is not None
+    features = torch.from_numpy(tiny_model.predict(val, features=True).features)
+    layer, distances = features @ probe.weight + probe.bias, probe.distances(features)
+    torch.testing.assert_close(layer.mean(), distances.mean(), rtol=1e-3, atol=0)
+    torch.testing.assert_close(torch.quantile(layer, 0.99), torch.quantile(distances, 0.99), rtol=1e-3, atol=0)
+    fit_familiarity(tiny_model, train)
+    assert tiny_model.familiarity is not None
+    assert not torch.equal(tiny_model.familiarity.weight, probe.weight)
+
+
 @pytest.mark.parametrize("storage", ["float32", "float16", "int8"])
 def test_it_is_stored_with_the_weights(
     fitted: CellClassifier, cells: CellDataset, tmp_path: Path, storage: str
@@ -136,6 +151,10 @@ def test_an_adapted_copy_has_other_features(fitted: CellClassifier, cells: CellD
 def test_what_it_cannot_be_fitted_on(tiny_model: CellClassifier, cells: CellDataset, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="too few to be familiar with"):
         fit_familiarity(tiny_model, cells.subset([0]))
+    (tmp_path / "bad.png").write_bytes(b"no image")
+    unreadable = CellDataset([tmp_path / "bad.png"], [0], cells.labels)
+    with pytest.raises(DataError, match="None of the images could be read"):
+        fit_familiarity(tiny_model, cells, unreadable)
     assert tiny_model.familiarity is None
     tiny_model.probes["other"] = torch.nn.Identity()
     with pytest.raises(AttributeError):
