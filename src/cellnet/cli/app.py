@@ -33,7 +33,7 @@ from cellnet.errors import CellnetError
 INTERRUPTED = (130, 143)
 """Exit codes of what was asked to end."""
 
-FIRST_TELLS_SECONDS = 10
+FIRST_TELLS_SECONDS = 30
 """How long another process of several leaves it to the first one to tell of an error."""
 
 app = typer.Typer(
