@@ -158,6 +158,7 @@ def test_files(tmp_path: Path) -> None:
     plain = json.loads(json.dumps(count.to_dict(), allow_nan=False))
     assert plain["classes"]["ig"]["count"] == 20
     assert "neutrophil" in str(count)
+    assert "; 1 image left to a person" in str(differential(predictions({"neutrophil": 60}, abstained=1)))
 
 
 @pytest.mark.parametrize(

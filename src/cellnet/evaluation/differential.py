@@ -109,9 +109,7 @@ class Differential:
                 f"{row.label:<{width}}  {row.count:>6}  {format(row.share, '.1%'):<22}"
                 f"{format(row.corrected, '.1%')}{unit}"
             )
-        lines.append(
-            f"{self.white_cells} white cells; {self.abstained} images left to a person, {self.unreadable} unreadable"
-        )
+        lines.append(f"{self.white_cells} white cells; {_left(self.abstained)}, {self.unreadable} unreadable")
         return "\n".join((*lines, *self.flags))
 
     def to_dict(self) -> dict[str, Any]:
@@ -162,11 +160,15 @@ class Differential:
             Path(__file__).with_name("differential.html.j2"),
             kind="differential",
             title=title,
-            overview=f"{self.white_cells:,} white cells{named}; {self.abstained:,} images left to a person, "
+            overview=f"{self.white_cells:,} white cells{named}; {_left(self.abstained)}, "
             f"{self.unreadable:,} unreadable",
             count=self,
         )
         return write_text(path, page)
+
+
+def _left(images: int) -> str:
+    return f"{images:,} image{'' if images == 1 else 's'} left to a person"
 
 
 def differential(
