@@ -41,24 +41,15 @@ def main() -> None:
 
 
 def rows_of(report: StressReport) -> Iterator[dict[str, str]]:
-    """A row for each perturbation, and one for the images as they are with the mean over everything."""
-    facts = {"weights": report.model, "images": str(report.images)}
-    strengths = range(1, 1 + max(map(len, report.accuracy.values())))
-    yield {
-        **facts,
-        "perturbation": "none",
-        "clean": str(report.clean),
-        "mean_of_all": str(report.mean),
-        **{f"strength_{strength}": "" for strength in strengths},
-        "wrong_unflagged_at_5": "",
-    }
+    """A row for each perturbation; ``clean`` and ``mean_of_all``, over all of them, are the same in each."""
     for name, estimates in report.accuracy.items():
         yield {
-            **facts,
+            "weights": report.model,
+            "images": str(report.images),
+            "clean": str(report.clean),
+            "mean_of_all": str(report.mean),
             "perturbation": name,
-            "clean": "",
-            "mean_of_all": "",
-            **{f"strength_{strength}": str(e) for strength, e in zip(strengths, estimates, strict=True)},
+            **{f"strength_{strength}": str(estimate) for strength, estimate in enumerate(estimates, start=1)},
             "wrong_unflagged_at_5": str(report.confident_errors[name][-1]),
         }
 

@@ -27,7 +27,7 @@ def test_a_row_for_each_perturbation(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(sys, "argv", ["stress.py", *map(str, words)])
     script.main()
     with (tmp_path / "stress.csv").open(newline="", encoding="utf-8") as file:
-        first, *rows = csv.DictReader(file)
+        rows = list(csv.DictReader(file))
     report = stress(model.eval(), cells.split((0.7, 0.1, 0.2), seed=0)[2], images=6)
     assert (first["perturbation"], first["clean"], first["mean_of_all"]) == (
         "none",
@@ -36,6 +36,7 @@ def test_a_row_for_each_perturbation(tmp_path: Path, monkeypatch: pytest.MonkeyP
     )
     assert [row["perturbation"] for row in rows] == list(PERTURBATIONS)
     for row in rows:
+        assert (row["clean"], row["mean_of_all"]) == (str(report.clean), str(report.mean))
         accuracy = report.accuracy[row["perturbation"]]
         assert [row[f"strength_{strength}"] for strength in range(1, 6)] == [str(e) for e in accuracy]
         assert row["wrong_unflagged_at_5"] == str(report.confident_errors[row["perturbation"]][-1])
