@@ -61,8 +61,10 @@ def test_pieces_do_not_have_the_cell_in_their_middle() -> None:
         assert max(abs(top + side / 2 - 20), abs(left + side / 2 - 30)) >= 0.4 * side
         sides.add(side)
     assert min(sides) == 8
-    assert max(sides) == 20
-    assert cut_piece(torch.zeros(3, 1, 1, dtype=torch.uint8), generator).shape == (3, 1, 1)
+    assert 18 <= max(sides) <= 20
+    for length in range(1, 12):
+        tiny = torch.zeros(3, length, length, dtype=torch.uint8)
+        assert all(cut_piece(tiny, generator).shape[1] <= max(1, length // 2) for _ in range(30))
 
 
 def test_the_calmest_pieces_are_empty(cells: CellDataset) -> None:

@@ -98,7 +98,8 @@ def cut_piece(image: Tensor, generator: np.random.Generator) -> Tensor:
         uint8 3×S×S.
     """
     lengths = np.array(image.shape[1:])
-    side = max(1, round(float(lengths.min() * generator.uniform(1 / 5, 1 / 2))))
+    # Rounded down: of at most half the image, a piece finds a place beside the middle.
+    side = max(1, int(lengths.min() * generator.uniform(1 / 5, 1 / 2)))
     wanted = 1 if generator.random() < 0.5 else MANY
     squares: list[Tensor] = []
     while len(squares) < wanted:
