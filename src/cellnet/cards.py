@@ -161,6 +161,7 @@ class WeightsCard(Card):
         training_set: What the training data are: title, source, licence, citation, stain, scanner.
         training: How the weights came about: seed, epochs, the epoch chosen, precision, hours, machine, versions.
         speed: Images a second, size of a batch, machine.
+        seen: Other data sets that the weights learned from before, or through a teacher: name -> hash as above.
     """
 
     name: str
@@ -178,6 +179,12 @@ class WeightsCard(Card):
     training_set: dict[str, str] = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)
     speed: dict[str, Any] = field(default_factory=dict)
+    seen: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def learned_from(self) -> dict[str, str]:
+        """Every data set that the weights ever learned from: name -> hash of the images and labels."""
+        return {**self.seen, self.training_data: self.training_data_hash}
 
     @property
     def headline(self) -> Scoring | None:

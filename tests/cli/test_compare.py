@@ -11,6 +11,8 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+import cellnet
+from cellnet.cards import WeightsCard
 from cellnet.cli.compare import compare, parse_choices
 from cellnet.errors import CellnetError, ConfigError
 from cellnet.evaluation import Report
@@ -53,6 +55,21 @@ def test_optimizers_on_one_split(tmp_path: Path) -> None:
     result = json.loads(run(*words, "--resume", "--json")[0])
     assert [float(row["accuracy"]) for row in rows] == [run["accuracy"] for run in result["runs"]]
     assert result["pairs"][0]["p_holm"] == result["pairs"][0]["p"]
+
+
+def test_a_trained_model_is_trained_on(tmp_path: Path) -> None:
+    cells = cellnet.load_dataset("synthetic", per_class=50)
+    parts = cells.split((0.1, 0.1, 0.8), seed=0)
+    model = cellnet.create_model("cnn", cells.labels, image_size=32)
+    card = WeightsCard("old", training_data="synthetic", training_data_hash=parts[0].fingerprint())
+    model.save(tmp_path / "old", card=card)
+    words = ["--dataset", "synthetic", "--epochs", 1, "--split", "0.1,0.1,0.8", "--device", "cpu"]
+    words += ["--start", tmp_path / "old", "--vary", "lr=0.001,0.002", "--out", tmp_path / "out"]
+    result = CliRunner().invoke(app, [*map(str, words)])
+    assert result.exit_code == 0, (result.output, result.exception)
+    trained = cellnet.load_pretrained(tmp_path / "out" / "lr=0.001" / "model")
+    assert trained.weights_card is not None
+    assert trained.weights_card.starting_weights == "old, version 1"
 
 
 def test_models_and_split_seeds(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 import typer
+from PIL import Image
 from safetensors.torch import load_file
 from typer.testing import CliRunner
 
@@ -205,6 +206,26 @@ def test_a_file_of_weights_takes_the_place_of_pretrained_ones(tmp_path: Path) ->
     recipe = Recipe(model="mobilenet_v2", protocol="study", weights=tmp_path / "gone.safetensors")
     with pytest.raises(CellnetError, match=r"gone.safetensors"):  # and not: exclude each other
         recipe.create(PBC_LABELS)
+
+
+def test_a_trained_model_is_trained_on(tmp_path: Path) -> None:
+    run(train, *QUICK, "--epochs", 1, "--out", tmp_path / "first")
+    cells, words = tmp_path / "cells", ["--dataset", "folder", "--split", "0.4,0.2,0.4", "--device", "cpu"]
+    for number in range(30):
+        folder = cells / ("neutrophil", "blast")[number % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (24, 24), (8 * number, 0, 0)).save(folder / f"{number}.png")
+    words += ["--root", cells, "--start", tmp_path / "first" / "model", "--epochs", 1, "--crop", 0.9]
+    run(train, *words, "--out", tmp_path / "second")
+    model = load_pretrained(tmp_path / "second" / "model")
+    assert (model.labels.names, model.backbone.name) == (("blast", "neutrophil"), "cnn")
+    assert (model.preprocess.image_size, model.preprocess.crop) == (32, 0.9)
+    assert model.weights_card.name == "cnn"
+    assert model.weights_card.starting_weights == "cnn, version 1"
+    assert model.weights_card.seen.keys() == {"synthetic"}
+    for option, value in {"--model": "cnn", "--head": "linear", "--mean": 0.5}.items():
+        with pytest.raises(ConfigError, match=f"is a whole network; leave out {option}"):
+            run(train, *words, option, value, "--out", tmp_path / "no")
 
 
 @pytest.mark.parametrize(

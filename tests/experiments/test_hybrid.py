@@ -63,7 +63,7 @@ def test_networks_that_may_have_seen_test_images_are_refused(
     cells: CellDataset, stages: tuple[list[RunResult], Path], tmp_path: Path
 ) -> None:
     branches = [load_pretrained(result.checkpoint) for result in stages[0][:2]]
-    with pytest.raises(DataError, match="The branch cnn was trained on other images"):
+    with pytest.raises(DataError, match="cnn, which this training starts from, was trained on other images"):
         train_fused(cells.split((0.5, 0.17, 0.33), seed=1), branches, FUSED, tmp_path / "run")
     with pytest.raises(ConfigError, match="fuses two networks, not 1"):
         train_fused(cells.split((0.5, 0.17, 0.33), seed=0), branches[:1], FUSED, tmp_path / "run")

@@ -92,6 +92,31 @@ def test_run_json_names_split_and_command(result: RunResult) -> None:
     assert (session["split"], session["command"]) == ("split seed 0", "cellnet train")
 
 
+def test_a_start_must_not_have_seen_test_images(result: RunResult, tmp_path: Path) -> None:
+    cells = cellnet.load_dataset("synthetic", per_class=8, image_size=32)
+    parts, others = (cells.split((0.5, 0.25, 0.25), seed) for seed in (0, 1))
+    start, config = cellnet.load_pretrained(str(result.checkpoint)), cellnet.TrainConfig(epochs=1, batch_size=8)
+
+    def train(parts: tuple[CellDataset, ...], folder: str) -> CellClassifier:
+        trained = train_and_report(parts, start.transfer(), config, tmp_path / folder, name="next", device="cpu")
+        return cellnet.load_pretrained(trained.checkpoint)
+
+    assert train(parts, "same").weights_card.seen == {}  # type: ignore[union-attr]
+    with pytest.raises(DataError, match=r"drawn, which this training starts from, was trained on other images"):
+        train(others, "other")
+    start.weights_card = replace(start.weights_card, training_data="another set")  # type: ignore[type-var]
+    start = train(others, "elsewhere")
+    assert start.weights_card is not None
+    assert start.weights_card.learned_from.keys() == {"another set", "synthetic"}
+    # What a model learned before its last training counts as well.
+    start.weights_card = replace(
+        start.weights_card, training_data="third set", seen={"synthetic": start.weights_card.training_data_hash}
+    )
+    assert train(others, "back").weights_card.seen["third set"] == start.weights_card.training_data_hash  # type: ignore[union-attr]
+    with pytest.raises(DataError, match="trained on other images"):
+        train(parts, "not back")
+
+
 def test_a_teacher_must_not_have_seen_test_images(result: RunResult, tmp_path: Path) -> None:
     cells = cellnet.load_dataset("synthetic", per_class=8, image_size=32)
     parts, others = (cells.split((0.5, 0.25, 0.25), seed) for seed in (0, 1))

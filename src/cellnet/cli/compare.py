@@ -59,7 +59,7 @@ def compare(
     divided = cache(lambda seed: recipe.divide(images, split, seed))
     trials = [
         trial
-        for name in models or [recipe.model]
+        for name in models or [recipe.name]
         for trial in (ways.vary_singly if singly else ways.vary)(
             Trial(
                 recipe.maker(images.labels, name),

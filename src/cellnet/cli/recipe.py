@@ -54,7 +54,15 @@ def _take_options(context: typer.Context, file: Path | None) -> Path | None:
 class Recipe:
     """What the words of the command line say about model and training."""
 
-    model: Annotated[str, typer.Option("--model", help="Architecture; `cellnet list --models`.")] = "mobilenet_v2"
+    model: Annotated[
+        str | None, typer.Option("--model", help="Architecture; `cellnet list --models`. mobilenet_v2 if not given.")
+    ] = None
+    start: Annotated[
+        str | None,
+        typer.Option(
+            "--start", help="Train this trained model on: a name, or a checkpoint folder; classes may differ."
+        ),
+    ] = None
     pretrained: Annotated[
         bool | None, typer.Option("--pretrained/--no-pretrained", help="Start from ImageNet weights of the Hub.")
     ] = None
@@ -113,7 +121,7 @@ class Recipe:
         if self.preset is not None:
             base = TrainConfig.preset(self.preset)
         else:
-            base = self._protocol.for_model(name or self.model)[0]
+            base = self._protocol.for_model(name or self.name)[0]
         return TrainConfig.from_dict(base.to_dict() | self.training_options)
 
     @property
@@ -129,17 +137,28 @@ class Recipe:
             labels: Its classes.
             name: Default: ``--model``.
             **options: Options of `create_network` that go before all others.
+
+        Raises:
+            ConfigError: Options for a new network beside ``--start``.
         """
         from cellnet.experiments import create_network
         from cellnet.models import SegmentingClassifier
 
-        name = name or self.model
+        if self._trained is not None:
+            return self._train_on(self._trained, labels, name, options)
+        name = name or self.name
         model = create_network(name, labels, **(self.model_options(name) | options))
         return SegmentingClassifier(model) if self.train_config(name).mask_weight else model
 
+    @property
+    def name(self) -> str:
+        """The architecture."""
+        return self.model or ("mobilenet_v2" if self._trained is None else self._trained.backbone.name)
+
     def gives(self, name: str, option: str) -> bool:
-        """Whether this training option was chosen for this model: by itself on the command line, or in the protocol."""
-        return option in self.training_options or self._protocol.trains_apart(name, option)
+        """Whether this training option was chosen for this model: in words, in their file, or in the protocol."""
+        written = self.config is not None and option in self._protocol.train
+        return written or option in self.training_options or self._protocol.trains_apart(name, option)
 
     def model_options(self, name: str) -> dict[str, Any]:
         """The options of `create_network` for a model: as the protocol says, then the words."""
@@ -163,9 +182,12 @@ class Recipe:
 
     def starting_weights(self, name: str | None = None) -> str:
         """Where the weights start from, for the card."""
+        if self._trained is not None:
+            card = self._trained.weights_card
+            return f"{card.name}, version {card.version}" if card else str(self.start)
         if self.weights is not None:
             return self.weights.name
-        pretrained = self._protocol.for_model(name or self.model)[1].get("pretrained", False)
+        pretrained = self._protocol.for_model(name or self.name)[1].get("pretrained", False)
         hub = pretrained if self.pretrained is None else self.pretrained
         return "the Hub's ImageNet weights" if hub else ""
 
@@ -179,6 +201,28 @@ class Recipe:
         """The parts that ``--split`` and ``--split-seed`` name, or the protocol, and how they were made, in words."""
         shares = ",".join(map(str, self._protocol.split))
         return divide(images, split or shares, self.seed_of_split(split_seed))
+
+    def _train_on(
+        self, trained: CellClassifier, labels: LabelSchema, name: str | None, options: dict[str, Any]
+    ) -> CellClassifier:
+        given = {
+            "--model": self.model if name in (None, self.name) else name,
+            "--pretrained": self.pretrained,
+            **{f"--{key}": getattr(self, key) for key in ("weights", "mean", "std", "head")},
+            **options,
+        }
+        for option, value in given.items():
+            if value is not None:
+                raise ConfigError(
+                    f"--start {self.start} is a whole network; leave out {option}, which is for a new one."
+                )
+        return trained.transfer(labels, image_size=self.image_size, crop=self.crop)
+
+    @cached_property
+    def _trained(self) -> CellClassifier | None:
+        from cellnet.hub import load_pretrained
+
+        return None if self.start is None else load_pretrained(self.start)
 
     @cached_property
     def _protocol(self) -> Protocol:

@@ -94,9 +94,9 @@ def train(
     if stages == "two" or branch:
         from cellnet.experiments.hybrid import FUSED_EPOCHS, branch_names, train_fused, train_two_stages
 
-        names = branch_names(recipe.model)
-        fused = config if recipe.gives(recipe.model, "epochs") else replace(config, epochs=FUSED_EPOCHS)
-        chosen = recipe.model_options(recipe.model)
+        names = branch_names(recipe.name)
+        fused = config if recipe.gives(recipe.name, "epochs") else replace(config, epochs=FUSED_EPOCHS)
+        chosen = recipe.model_options(recipe.name)
         shared["freeze"] = not fine_tune
         shared.update((name, chosen[name]) for name in ("image_size", "crop", "dropout") if name in chosen)
         if branch:
@@ -117,7 +117,7 @@ def train(
         net = recipe.create(images.labels)
         if net.backbone.weights_report is not None:
             log.print(str(net.backbone.weights_report))
-        result = train_and_report(parts, net, config, out, name=recipe.model, distill=load_teacher(distill), **shared)
+        result = train_and_report(parts, net, config, out, name=recipe.name, distill=load_teacher(distill), **shared)
     if json:
         print_json({"out": str(out), "checkpoint": str(result.checkpoint), **result.report.to_dict()})
         return

@@ -11,9 +11,10 @@ from typing import Any
 import torch
 
 from cellnet.backbones import check_image_size
+from cellnet.cards import WeightsCard
 from cellnet.datasets import CellDataset
 from cellnet.errors import ConfigError
-from cellnet.experiments.run import RunResult, check_origin, check_three, train_and_report
+from cellnet.experiments.run import RunResult, train_and_report
 from cellnet.experiments.study import MakeModel
 from cellnet.labels import LabelSchema
 from cellnet.models import CellClassifier, HybridInceptionXception, create_model
@@ -164,11 +165,9 @@ def train_fused(
     """
     if len(branches) != 2:
         raise ConfigError(f"The hybrid fuses two networks, not {len(branches)}; give two, e.g. inception_v3, xception.")
-    train = check_three(parts)[0]
-    for branch in branches:
-        check_origin(branch, train, f"The branch {branch.backbone.name}")
     form: dict[str, Any] = {"freeze": freeze, "image_size": image_size, "crop": crop, "dropout": dropout}
-    return _train(parts, branches, config, out, form, **options)
+    origins = tuple(branch.weights_card for branch in branches)
+    return _train(parts, branches, config, out, form, origins, **options)
 
 
 def _train(
@@ -177,10 +176,12 @@ def _train(
     config: TrainConfig,
     out: str | PathLike[str],
     form: dict[str, Any],
+    origins: tuple[WeightsCard | None, ...] = (),
     **options: Any,
 ) -> RunResult:
     torch.manual_seed(config.seed)
     hybrid = fuse(*branches, **form)
+    hybrid.origins = origins
     if form["freeze"]:
         config = replace(config, freeze_epochs=0)  # they end in thawing what is to stay frozen
     name = "hybrid" if hybrid.backbone.name == HYBRID_BACKBONE else hybrid.backbone.name

@@ -82,8 +82,10 @@ def train_and_report(
     """
     folder = Path(out)
     train, val, test = check_three(parts)
+    for origin in model.origins:
+        check_origin(origin, train, f"{origin.name if origin else 'A model'}, which this training starts from,")
     if distill is not None:
-        check_origin(distill, train, "The teacher")
+        check_origin(distill.weights_card, train, "The teacher")
     split_digest = split_hash(train, val, test)
     trainer = Trainer(
         model,
@@ -111,8 +113,9 @@ def train_and_report(
     scoring = report.scoring()
     card = WeightsCard(
         name=name,
-        training_data=train.card.name if train.card else train.labels.name,
+        training_data=_name_of(train),
         training_data_hash=train.fingerprint(),
+        seen=_seen(train, [*model.origins, distill.weights_card if distill else None]),
         split=f"{split or 'given parts'}: {shares}; split {split_digest}",
         starting_weights=starting_weights or "none (random initialisation)",
         command=command,
@@ -172,17 +175,31 @@ def check_three(parts: Sequence[CellDataset]) -> tuple[CellDataset, CellDataset,
     return train, val, test
 
 
-def check_origin(model: CellClassifier, train: CellDataset, who: str) -> None:
+def _seen(train: CellDataset, ancestors: Sequence[WeightsCard | None]) -> dict[str, str]:
+    """The other data sets that a model learned from before, or through a teacher."""
+    known = {name: digest for card in ancestors if card for name, digest in card.learned_from.items()}
+    return {name: digest for name, digest in known.items() if name != _name_of(train)}
+
+
+def _name_of(part: CellDataset) -> str:
+    return part.card.name if part.card else part.labels.name
+
+
+def check_origin(card: WeightsCard | None, train: CellDataset, who: str) -> None:
     """Refuse a trained model to go on from that may have seen test images: it would tell what it saw there.
 
-    Safe are a model of the same training part, and one of another data set.
+    Safe are a model of the same training part, and one of other data sets.
+
+    Args:
+        card: The card of the model.
+        train: The images to train on.
+        who: What the model is here, for the message.
 
     Raises:
         DataError: It learned on other images of the same data set, or nobody knows on which.
     """
-    card = model.weights_card
-    name = train.card.name if train.card else train.labels.name
-    if card is None or (card.training_data == name and card.training_data_hash != train.fingerprint()):
+    name = _name_of(train)
+    if card is None or card.learned_from.get(name, train.fingerprint()) != train.fingerprint():
         on = "unknown images: it has no card" if card is None else f"other images of {name!r} than this training part"
         raise DataError(
             f"{who} was trained on {on}. Test images may be among them, and what it learned from them would count "

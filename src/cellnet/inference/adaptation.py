@@ -121,8 +121,7 @@ def adapt(
         buffer.copy_(torch.lerp(before, buffer, share))
     adapted.probes.clear()  # they were fitted on other features
     adapted.thresholds.pop("distance", None)
-    adapted.weights_card, adapted.golden, adapted.source = None, None, ""
-    adapted.sets, adapted.risk_control = None, None
+    adapted.forget()
     return adapted.eval()
 
 

@@ -15,6 +15,7 @@ from cellnet.models.heads import FusionHead, Head, LinearHead, StudyHead
 from cellnet.models.hybrid import HybridInceptionXception
 from cellnet.models.restriction import restrict
 from cellnet.models.segmenting import SegmentingClassifier
+from cellnet.models.transfer import transfer
 
 __all__ = [
     "CALIBRATORS",
@@ -35,4 +36,5 @@ __all__ = [
     "from_architecture",
     "list_models",
     "restrict",
+    "transfer",
 ]

@@ -45,6 +45,8 @@ class CellClassifier(ModelVerbs, nn.Module):
         nucleus_share: How large cells look in the training images, see `cellnet.images.nucleus_share`; None where
             nobody measured it.
         weights_card: Facts about the weights, where they came from a checkpoint.
+        origins: Facts about the trained weights that the model started from, see `transfer`; None for weights
+            without a card.
         probes: What is read off the features beside the classes, see `cellnet.models.probes`: `familiarity` and
             `attributes`, where they were fitted.
         golden: Images and logits to compare with, where they came from a checkpoint: see `self_test`.
@@ -86,6 +88,7 @@ class CellClassifier(ModelVerbs, nn.Module):
         self.tta = False
         self.nucleus_share: float | None = None
         self.weights_card: WeightsCard | None = None
+        self.origins: tuple[WeightsCard | None, ...] = ()
         self.golden: Golden | None = None
         self._frozen: tuple[str, ...] = ()
 
@@ -162,6 +165,11 @@ class CellClassifier(ModelVerbs, nn.Module):
         for name in self._frozen:
             self.get_submodule(name).eval()
         return self
+
+    def forget(self) -> None:
+        """Drop what holds for the model as it was loaded: card, golden logits, prediction sets and guarantee."""
+        self.weights_card, self.golden, self.source = None, None, ""
+        self.sets, self.risk_control = None, None
 
     @property
     def architecture(self) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from cellnet.errors import ConfigError
+from cellnet.errors import ConfigError, LabelError
 
 BRANCH_FEATURES = 1024
 """Width of the study's dense layer behind each network."""
@@ -107,6 +107,21 @@ class FusionHead(Head):
 
 HEADS: dict[str, type[LinearHead] | type[StudyHead]] = {"linear": LinearHead, "study": StudyHead}
 """Heads of a single feature vector, by name."""
+
+
+def last_linear(head: nn.Module, num_classes: int) -> nn.Linear:
+    """The layer of a head that has one row a class.
+
+    Raises:
+        LabelError: The head does not end in one.
+    """
+    layers = [layer for layer in head.modules() if isinstance(layer, nn.Linear)]
+    if not layers or layers[-1].out_features != num_classes:
+        raise LabelError(
+            f"The head {type(head).__name__} does not end in one linear layer, so its classes cannot be changed; use "
+            "one of cellnet's heads."
+        )
+    return layers[-1]
 
 
 def _dense(in_features: int, out_features: int) -> nn.Sequential:

@@ -11,6 +11,7 @@ from torch import nn
 
 from cellnet.errors import LabelError
 from cellnet.labels import LabelSchema
+from cellnet.models.heads import last_linear
 
 if TYPE_CHECKING:
     from cellnet.models.classifier import CellClassifier
@@ -47,12 +48,7 @@ def restrict(model: CellClassifier, names: Iterable[str]) -> CellClassifier:
             f"A model needs two classes to choose from, not {len(kept)}; name some of {', '.join(model.labels.names)}."
         )
     copied = copy.deepcopy(model).eval()
-    linear = [layer for layer in copied.head.modules() if isinstance(layer, nn.Linear)]
-    if not linear or linear[-1].out_features != len(model.labels):
-        raise LabelError(
-            f"The head {type(model.head).__name__} does not end in one linear layer; restrict its answers."
-        )
-    last = linear[-1]
+    last = last_linear(copied.head, len(model.labels))
     with torch.no_grad():
         last.weight = nn.Parameter(last.weight[kept].clone())
         if last.bias is not None:
@@ -61,6 +57,5 @@ def restrict(model: CellClassifier, names: Iterable[str]) -> CellClassifier:
     copied.labels = LabelSchema(f"{model.labels.name}, restricted", tuple(model.labels.classes[i] for i in kept))
     copied.temperature = model.temperature
     copied.thresholds = {name: value for name, value in model.thresholds.items() if name == "distance"}
-    copied.weights_card, copied.golden, copied.source = None, None, ""
-    copied.sets, copied.risk_control = None, None
+    copied.forget()
     return copied

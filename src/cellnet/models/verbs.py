@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from cellnet.datasets import CellDataset
     from cellnet.hub import SelfTest
     from cellnet.inference import Explanation, Neighbour, NeighbourIndex, Predictions
+    from cellnet.labels import LabelSchema
     from cellnet.models.classifier import CellClassifier
 
 
@@ -69,6 +70,15 @@ class ModelVerbs:
             names: The classes to keep.
         """
         return import_module("cellnet.models").restrict(self, names)  # type: ignore[no-any-return]
+
+    def transfer(self, labels: LabelSchema | None = None, **options: Any) -> CellClassifier:
+        """A copy to train on, on other images or for other classes: `cellnet.models.transfer`.
+
+        Args:
+            labels: The classes of the copy, the model's own where None.
+            **options: Options of `cellnet.models.transfer`: ``image_size``, ``crop``.
+        """
+        return import_module("cellnet.models").transfer(self, labels, **options)  # type: ignore[no-any-return]
 
     def explain(self, inputs: Any, **options: Any) -> list[Explanation]:
         """Which pixels spoke for a class: `cellnet.inference.explain` with this model.
