@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 import torch
 
+from cellnet.augment.camera import blur
 from cellnet.datasets import CellDataset, load_dataset
 from cellnet.errors import DataError, WeightsError
 from cellnet.evaluation import calibrate
 from cellnet.hub import load
+from cellnet.images import appearance
 from cellnet.inference import adapt, fit_familiarity
 from cellnet.inference.familiarity import cut_piece
 from cellnet.labels import LabelSchema
@@ -42,11 +44,12 @@ def test_strange_images_are_far_and_left_to_a_person(fitted: CellClassifier, cel
     away = fitted.predict(strange)
     assert away.abstain.all()
     assert away.ood.min() > home.ood.max()
-    # The score is that of the probe on the features.
+    # The score is that of the probe on features and images.
     features = fitted.predict(val, features=True).features
     assert features is not None
     assert fitted.familiarity is not None
-    np.testing.assert_allclose(fitted.familiarity(torch.from_numpy(features)).numpy(), home.ood, rtol=1e-4)
+    images = torch.stack([fitted.preprocess(val.image(i)) for i in range(len(val))])
+    np.testing.assert_allclose(fitted.familiarity(torch.from_numpy(features), images).numpy(), home.ood, rtol=1e-4)
 
 
 def test_pieces_do_not_have_the_cell_in_their_middle() -> None:
@@ -93,19 +96,47 @@ def test_empty_fields_are_told_from_small_cells_in_them() -> None:
     assert (empty.ood >= by_distance - 1e-5).all()
 
 
-def test_unseen_images_weigh_the_layer_against_the_distance(tiny_model: CellClassifier, cells: CellDataset) -> None:
+def test_unseen_images_weigh_the_measures_against_each_other(tiny_model: CellClassifier, cells: CellDataset) -> None:
     train, val, _ = cells.split((0.5, 0.4, 0.1), seed=0)
     fit_familiarity(tiny_model, train, val)
     probe = tiny_model.familiarity
     assert probe is not None
     assert probe.weight is not None
     features = torch.from_numpy(tiny_model.predict(val, features=True).features)
-    layer, distances = features @ probe.weight + probe.bias, probe.distances(features)
-    torch.testing.assert_close(layer.mean(), distances.mean(), rtol=1e-3, atol=0)
-    torch.testing.assert_close(torch.quantile(layer, 0.99), torch.quantile(distances, 0.99), rtol=1e-3, atol=0)
+    looks = appearance(torch.stack([tiny_model.preprocess(val.image(i)) for i in range(len(val))]))
+    assert probe.pictures is not None
+    assert probe.unit is not None
+    distances = probe.distances(features)
+    for measure in (
+        features @ probe.weight + probe.bias,
+        probe.pictures.distances(looks) * probe.unit[0] + probe.unit[1],
+    ):
+        torch.testing.assert_close(measure.mean(), distances.mean(), rtol=1e-3, atol=0)
+        torch.testing.assert_close(torch.quantile(measure, 0.99), torch.quantile(distances, 0.99), rtol=1e-3, atol=0)
     fit_familiarity(tiny_model, train)
     assert tiny_model.familiarity is not None
     assert not torch.equal(tiny_model.familiarity.weight, probe.weight)
+
+
+def test_a_picture_of_another_kind_is_strange_whatever_the_network_sees(
+    fitted: CellClassifier, cells: CellDataset
+) -> None:
+    _, val, _ = cells.split((0.6, 0.3, 0.1), seed=0)
+    familiarity = fitted.familiarity
+    assert familiarity is not None
+    seen = [val.image(i) for i in range(len(val))]
+    spoiled = {
+        "grey": [image.float().mean(0, keepdim=True).expand(3, -1, -1).byte() for image in seen],
+        "dark": [image // 2 for image in seen],
+        "out of focus": [blur(image, 3.0) for image in seen],
+    }
+    with torch.no_grad():
+        familiarity.directions.zero_()
+        familiarity.variances.fill_(1e12)  # the network has not noticed anything
+        familiarity.weight, familiarity.bias = None, None
+    limit = fitted.predict(seen).ood.max()
+    for name, images in spoiled.items():
+        assert (fitted.predict(images).ood > limit).mean() > 0.9, name
 
 
 @pytest.mark.parametrize("storage", ["float32", "float16", "int8"])

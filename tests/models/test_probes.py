@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from cellnet.images import APPEARANCE, appearance
 from cellnet.models.probes import PROBES, Attributes, Familiarity
 
 
@@ -70,6 +71,23 @@ def test_a_linear_layer_speaks_in_the_unit_of_the_distance() -> None:
     torch.testing.assert_close(both(features), torch.maximum(linear, distances))
 
 
+def test_pictures_speak_in_the_unit_of_the_distance_too() -> None:
+    features, targets = cloud()
+    looks, _ = cloud(d=len(APPEARANCE), seed=1)
+    familiarity = Familiarity(6, 3, 2).fit(features, targets)
+    distances = familiarity(features)
+    familiarity.look_at(looks, targets, features, looks)
+    assert familiarity.pictures is not None
+    assert familiarity.unit is not None
+    scaled = familiarity.pictures.distances(looks) * familiarity.unit[0] + familiarity.unit[1]
+    torch.testing.assert_close(scaled.mean(), distances.mean())
+    torch.testing.assert_close(torch.quantile(scaled, 0.99), torch.quantile(distances, 0.99))
+    images = torch.randint(0, 256, (400, 3, 16, 16), dtype=torch.uint8)
+    seen = familiarity.pictures.distances(appearance(images)) * familiarity.unit[0] + familiarity.unit[1]
+    torch.testing.assert_close(familiarity(features, images), torch.maximum(distances, seen))
+    torch.testing.assert_close(familiarity(features), distances)
+
+
 def test_words_are_those_of_the_largest_logit() -> None:
     probe = Attributes(2, {"size": ("small", "big"), "colour": ("pink", "red", "blue")})
     probe.weight.copy_(torch.tensor([[1.0, 0], [-1, 0], [0, 1], [0, -1], [0, 0.5]]))
@@ -88,6 +106,7 @@ def test_words_are_those_of_the_largest_logit() -> None:
     [
         Familiarity(4, 3, 2),
         Familiarity(4, 3, 2, pieces=True),
+        Familiarity(4, 3, 2, pieces=True, pictures=True),
         Attributes(4, {"size": ("a", "b")}, {"size": {"value": 0.9, "n": 10}}),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from cellnet.images.appearance import APPEARANCE, appearance
 from cellnet.images.background import background_colour
 from cellnet.images.decoding import MAX_PIXELS, MAX_SCANS, decode
 from cellnet.images.listing import IMAGE_SUFFIXES, list_images
@@ -11,6 +12,7 @@ from cellnet.images.preprocess import IMAGENET_MEAN, IMAGENET_STD, INTERPOLATION
 from cellnet.images.stacking import stack_images
 
 __all__ = [
+    "APPEARANCE",
     "IMAGENET_MEAN",
     "IMAGENET_STD",
     "IMAGE_SUFFIXES",
@@ -18,6 +20,7 @@ __all__ = [
     "MAX_PIXELS",
     "MAX_SCANS",
     "Preprocess",
+    "appearance",
     "background_colour",
     "decode",
     "list_images",

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cellnet.errors import DataError
+from cellnet.images import appearance
 from cellnet.inference.predictor import predict
 from cellnet.models.probes import Familiarity
 
@@ -47,7 +48,8 @@ def fit_familiarity(
     """Fit `Familiarity` on up to 100 training images of each class, and give it to the model.
 
     From each image a piece is cut that shows no whole cell in its middle (`cut_piece`), so that the model learns to
-    tell a cell from an empty field and from half a cell.
+    tell a cell from an empty field and from half a cell; and how the images look as pictures (`appearance`) tells of
+    other stains, lights and focus, through which a network may have learned to look.
     From then on ``predictions.ood`` is the distance. Calibrate the model afterwards: only then it knows how far is too
     far.
 
@@ -55,7 +57,7 @@ def fit_familiarity(
         model: The model; an earlier `Familiarity` and its threshold give way.
         train: The images that it was trained on.
         val: Images like these that it was not trained on, on which its features are less sure: up to 100 of each class
-            weigh the distance and the layer that tells pieces apart. Without them training images do.
+            weigh the three measures against each other. Without them training images do.
         directions: Directions of the covariance to keep.
         seed: Of the choice of images.
         **options: Of `predict`, e.g. ``device`` or ``batch_size``.
@@ -74,15 +76,23 @@ def fit_familiarity(
     """
     rows = few_of_each_class(train, seed)
     cells = train.subset(rows)
-    features, known = _features(model, cells, **options)
-    if len(features) < 2:
+    known, readable = _features(model, cells, **options)
+    if len(known) < 2:
         raise DataError("Fewer than two training images could be read, too few to be familiar with; check their files.")
+    labels = torch.from_numpy(train.targets[rows][readable])
+    probe = Familiarity(known.shape[1], len(model.labels), min(directions, known.shape[1]))
+    probe.fit(known, labels)
+
+    unseen, looks = known, _appearances(model, cells, readable)
+    seen = looks
+    if val is not None:
+        few = val.subset(few_of_each_class(val, seed))
+        unseen, there = _features(model, few, **options)
+        looks = _appearances(model, few, there)
     generator = np.random.default_rng(seed)
-    pieces = [cut_piece(cells.image(row), generator) for row in np.flatnonzero(known).tolist()]
-    probe = Familiarity(features.shape[1], len(model.labels), min(directions, features.shape[1]), pieces=True)
-    probe.fit(features, torch.from_numpy(train.targets[rows][known]))
-    unseen = None if val is None else _features(model, val.subset(few_of_each_class(val, seed)), **options)[0]
-    _tell_from(probe, features, _features(model, pieces, **options)[0], unseen)
+    pieces = [cut_piece(cells.image(row), generator) for row in np.flatnonzero(readable).tolist()]
+    _tell_from(probe, known, _features(model, pieces, **options)[0], None if val is None else unseen)
+    probe.look_at(seen, labels, unseen, looks)
     model.probes["familiarity"] = probe.to(next(model.parameters()).device)
     model.thresholds.pop("distance", None)
 
@@ -116,6 +126,12 @@ def _features(model: CellClassifier, images: Any, **options: Any) -> tuple[Tenso
     if predictions.features is None or not known.any():
         raise DataError("None of the images could be read, so there is nothing to be familiar with; check their files.")
     return torch.from_numpy(predictions.features[known]), known
+
+
+def _appearances(model: CellClassifier, images: CellDataset, readable: NDArray[np.bool_]) -> Tensor:
+    """What `appearance` says of the readable ones of these images, as the network sees them."""
+    rows = np.flatnonzero(readable).tolist()
+    return torch.cat([appearance(model.preprocess(images.image(row))[None]) for row in rows])
 
 
 def _tell_from(probe: Familiarity, cells: Tensor, pieces: Tensor, unseen: Tensor | None) -> None:

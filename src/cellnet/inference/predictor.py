@@ -228,7 +228,7 @@ def _run(model: CellClassifier, images: list[Tensor], device: torch.device, feat
     return Output(
         logits,
         vectors.float().cpu() if features else None,
-        model.familiarity(vectors).cpu()[:, None] if model.familiarity else None,
+        model.familiarity(vectors, batch).cpu()[:, None] if model.familiarity else None,
         model.attributes.words_for(vectors) if model.attributes else [],
     )
 

@@ -3,90 +3,67 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
+
+from cellnet.images import APPEARANCE, appearance
 
 LEAST_VARIANCE = 0.01
 """Least variance of a direction, as a share of the mean of all."""
 
 TYPICAL = 0.99
-"""The share of whole cells by which distances and a linear layer's scores are brought to one unit."""
+"""The share of whole cells by which measures are brought to one unit."""
 
 
-class Familiarity(nn.Module):
-    """How far the features of an image lie from those of the training images.
+class Distance(nn.Module):
+    """How far vectors lie from those of known classes: Mahalanobis, by a covariance that all classes share.
 
-    The distance of Mahalanobis to the nearest class mean, by a covariance that all classes share. It is kept by its
-    main directions; in all others the features vary alike (probabilistic PCA, Tipping & Bishop 1999). So a few
-    hundred kilobytes hold what a full covariance would take megabytes for.
-
-    A network that was shown whole cells only sees hardly a difference between an empty field and a small cell in one.
-    So there may be a linear layer beside the distance that tells whole cells from other pieces of their images, in
-    the distance's unit; the larger of the two counts.
+    The covariance is kept by its main directions; in all others the vectors vary alike (probabilistic PCA, Tipping &
+    Bishop 1999). So a few hundred kilobytes hold what a full covariance would take megabytes for.
 
     Args:
-        num_features: Length D of the feature vectors.
+        num_features: Length D of the vectors.
         num_classes: Number C of class means.
         num_directions: Number K of directions.
-        pieces: There is such a linear layer, see `tell_from`.
 
-    Source: Lee et al. 2018, arXiv 1807.03888; Hendrycks et al. 2019, arXiv 1812.04606 (learning from outliers).
+    Source: Lee et al. 2018, arXiv 1807.03888.
 
     Example:
-        >>> familiarity = Familiarity(4, 2, 1)
-        >>> familiarity(torch.zeros(3, 4)).shape
+        >>> Distance(4, 2, 1).distances(torch.zeros(3, 4)).shape
         torch.Size([3])
     """
 
-    def __init__(self, num_features: int, num_classes: int, num_directions: int, pieces: bool = False) -> None:
+    def __init__(self, num_features: int, num_classes: int, num_directions: int) -> None:
         super().__init__()
         self.means: Tensor
         self.directions: Tensor
         self.variances: Tensor
-        self.weight: Tensor | None
-        self.bias: Tensor | None
         self.register_buffer("means", torch.zeros(num_classes, num_features))
         self.register_buffer("directions", torch.zeros(num_directions, num_features))
         self.register_buffer("variances", torch.ones(num_directions + 1))
-        self.register_buffer("weight", torch.zeros(num_features) if pieces else None)
-        self.register_buffer("bias", torch.zeros(()) if pieces else None)
 
-    @property
-    def architecture(self) -> dict[str, Any]:
-        """The arguments, in JSON types."""
-        (classes, features), directions = self.means.shape, len(self.directions)
-        pieces = {} if self.weight is None else {"pieces": True}
-        return {"num_features": features, "num_classes": classes, "num_directions": directions, **pieces}
-
-    def forward(self, features: Tensor) -> Tensor:
-        """Features B×D to distances B: about 1 for images like the training images, more for stranger ones."""
-        distances = self.distances(features)
-        if self.weight is None or self.bias is None:
-            return distances
-        return torch.maximum(distances, features.float() @ self.weight + self.bias)
-
-    def distances(self, features: Tensor) -> Tensor:
-        """Features B×D to Mahalanobis distances B, divided by the root of D."""
-        gaps = features.float()[:, None] - self.means
+    def distances(self, vectors: Tensor) -> Tensor:
+        """Vectors B×D to their distances B from the nearest class mean, divided by the root of D."""
+        gaps = vectors.float()[:, None] - self.means
         along = gaps @ self.directions.T
         across = (gaps.square().sum(2) - along.square().sum(2)).clamp(min=0)
         squares = (along.square() / self.variances[:-1]).sum(2) + across / self.variances[-1]
         return (squares.amin(1) / gaps.shape[2]).sqrt()
 
     @torch.no_grad()
-    def fit(self, features: Tensor, targets: Tensor) -> Familiarity:
+    def fit(self, vectors: Tensor, targets: Tensor) -> Self:
         """Learn means and covariance.
 
         Args:
-            features: Float N×D.
+            vectors: Float N×D.
             targets: Labels N, of 0 to C - 1; a class without an image has no mean, and nothing is near it.
 
         Returns:
             Itself.
         """
-        values = features.double()
+        values = vectors.double()
         means = torch.full(self.means.shape, float("inf"), dtype=torch.float64)
         labels = sorted(set(targets.tolist()))
         for label in labels:
@@ -109,28 +86,108 @@ class Familiarity(nn.Module):
         self.means.copy_(torch.where(present[:, None], means, far))
         return self
 
-    @torch.no_grad()
-    def tell_from(self, weight: Tensor, bias: float, features: Tensor, scores: Tensor) -> Familiarity:
-        """Count an image as strange, too, where a linear layer takes it for no whole cell.
 
-        The layer's scores are stretched such that those of whole cells have the mean and the 99th percentile of the
-        cells' distances.
+class Familiarity(Distance):
+    """How strange an image is to a model: the largest of three measures, brought to one unit.
+
+    - The `Distance` of its features from those of the training images.
+    - A network that was shown whole cells only sees hardly a difference between an empty field and a small cell in one.
+      So there may be a linear layer that tells whole cells from other pieces of their images.
+    - A network that learned to look through stain, light and focus has no features to notice them by. So there may be
+      the `Distance` of the picture's own measures, see `cellnet.images.appearance`.
+
+    Args:
+        num_features: Length D of the feature vectors.
+        num_classes: Number C of class means.
+        num_directions: Number K of directions that the distance of features keeps.
+        pieces: There is such a linear layer.
+        pictures: There is such a second distance.
+
+    Source: Hendrycks et al. 2019, arXiv 1812.04606 (learning from outliers), for the second.
+
+    Example:
+        >>> familiarity = Familiarity(4, 2, 1, pieces=True, pictures=True)
+        >>> familiarity(torch.zeros(3, 4), torch.zeros(3, 3, 16, 16, dtype=torch.uint8)).shape
+        torch.Size([3])
+    """
+
+    def __init__(
+        self,
+        num_features: int,
+        num_classes: int,
+        num_directions: int,
+        pieces: bool = False,
+        pictures: bool = False,
+    ) -> None:
+        super().__init__(num_features, num_classes, num_directions)
+        self.weight: Tensor | None
+        self.bias: Tensor | None
+        self.unit: Tensor | None
+        self.register_buffer("weight", torch.zeros(num_features) if pieces else None)
+        self.register_buffer("bias", torch.zeros(()) if pieces else None)
+        self.register_buffer("unit", torch.tensor([1.0, 0.0]) if pictures else None)
+        self.pictures = Distance(len(APPEARANCE), num_classes, len(APPEARANCE)) if pictures else None
+
+    @property
+    def architecture(self) -> dict[str, Any]:
+        """The arguments, in JSON types."""
+        (classes, features), directions = self.means.shape, len(self.directions)
+        more = {"pieces": self.weight is not None, "pictures": self.pictures is not None}
+        there = {name: True for name, present in more.items() if present}
+        return {"num_features": features, "num_classes": classes, "num_directions": directions, **there}
+
+    def forward(self, features: Tensor, images: Tensor | None = None) -> Tensor:
+        """How strange images are: about 1 for images like the training images, more for stranger ones.
+
+        Args:
+            features: B×D, what the network makes of the images.
+            images: uint8 B×3×S×S, as the network saw them; without them the pictures do not count.
+
+        Returns:
+            float32 B.
+        """
+        measures = [self.distances(features)]
+        if self.weight is not None and self.bias is not None:
+            measures.append(features.float() @ self.weight + self.bias)
+        if self.pictures is not None and self.unit is not None and images is not None:
+            measures.append(self.pictures.distances(appearance(images)) * self.unit[0] + self.unit[1])
+        return torch.stack(measures).amax(0)
+
+    @torch.no_grad()
+    def tell_from(self, weight: Tensor, bias: float, features: Tensor, scores: Tensor) -> None:
+        """Count an image as strange, too, where a linear layer takes it for no whole cell.
 
         Args:
             weight: Float D.
             bias: Of the same layer, ``features @ weight + bias``, which is high for what is no whole cell.
             features: Float N×D, of whole cells, best of some that the network was not trained on.
             scores: Float N, what the layer says of them, or what one says that was not fitted on them.
-
-        Returns:
-            Itself.
         """
-        distances, spread = self.distances(features).double(), scores.double()
-        reach = torch.quantile(spread, TYPICAL) - spread.mean()
-        factor = (torch.quantile(distances, TYPICAL) - distances.mean()) / reach.clamp(min=1e-6)
+        factor, shift = _to_unit_of(self.distances(features), scores)
         self.weight = (weight.double() * factor).to(self.means)
-        self.bias = ((bias - spread.mean()) * factor + distances.mean()).to(self.means)
-        return self
+        self.bias = (bias * factor + shift).to(self.means)
+
+    @torch.no_grad()
+    def look_at(self, known: Tensor, targets: Tensor, features: Tensor, unseen: Tensor) -> None:
+        """Count an image as strange, too, where it looks like none of those that were trained on.
+
+        Args:
+            known: Float N×17, what `appearance` says of training images.
+            targets: Their labels N.
+            features: Float M×D, of whole cells, best of some that the network was not trained on.
+            unseen: Float M×17, what `appearance` says of these.
+        """
+        self.pictures = Distance(known.shape[1], len(self.means), known.shape[1]).to(self.means.device)
+        self.pictures.fit(known, targets)
+        self.unit = torch.stack(_to_unit_of(self.distances(features), self.pictures.distances(unseen))).to(self.means)
+
+
+def _to_unit_of(distances: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
+    """Factor and shift that give the scores the mean and the 99th percentile of the distances of the same images."""
+    wanted, given = distances.double(), scores.double()
+    reach = (torch.quantile(given, TYPICAL) - given.mean()).clamp(min=1e-6)
+    factor = (torch.quantile(wanted, TYPICAL) - wanted.mean()) / reach
+    return factor, wanted.mean() - factor * given.mean()
 
 
 class Attributes(nn.Module):
