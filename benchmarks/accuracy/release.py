@@ -102,11 +102,11 @@ def main() -> None:
     write_rows(rows)
 
 
-def fit_probes(model: cellnet.CellClassifier, parts: Parts, root: Path) -> None:
+def fit_probes(model: cellnet.CellClassifier, parts: Parts, root: Path, *, words: bool = True) -> None:
     """All that a shipped model carries beside its weights: what it knows, words for cells, calibration, thresholds."""
     train, val, _ = parts
     fit_familiarity(model, train, val)
-    if (root / "wbcatt").is_dir():
+    if words and (root / "wbcatt").is_dir():
         model.probes["attributes"] = fit_attributes(model, *divide_words(WBCAtt(root), parts))
     calibrate(model, val)
 

@@ -8,7 +8,7 @@ from cellnet.hub.golden import SelfTest, self_test
 from cellnet.hub.index import Published
 from cellnet.hub.mirror import copy_pretrained
 from cellnet.hub.publish import publish, push_to_hub
-from cellnet.hub.record import record
+from cellnet.hub.record import record, refit
 from cellnet.hub.sharing import share
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "push_to_hub",
     "read_pretrained",
     "record",
+    "refit",
     "save",
     "self_test",
     "share",

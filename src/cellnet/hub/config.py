@@ -19,9 +19,9 @@ from cellnet.labels import LabelSchema
 from cellnet.models import Calibrator, TemperatureScaling
 from cellnet.registry import check_name
 
-FORMAT = 2
+FORMAT = 3
 """Raised when an older cellnet could no longer read the folder; new keys alone do not raise it. A folder is written in
-the oldest format that can say what it holds: 2 are shared tensors."""
+the oldest format that can say what it holds: 2 are shared tensors, 3 are probes in a file of their own."""
 
 NAME = "config.json"
 THRESHOLDS = ("probability", "distance", "energy")
@@ -71,6 +71,8 @@ class CheckpointConfig:
         sets: How prediction sets are made, if at all.
         nucleus_share: How large cells look in the training images, above 0; None where it is not known.
         shared: Tensors that are not in the weights file, but beside the folder, see `cellnet.hub.sharing`.
+        probes: Hash of the file of probes that take the place of those in the weights file, see `cellnet.hub.refit`;
+            empty where there is none.
         golden: Hash, tolerance and library versions of the golden logits; empty where there are none.
         cellnet: Version of cellnet that wrote the folder.
     """
@@ -85,6 +87,7 @@ class CheckpointConfig:
     sets: PredictionSets | None = None
     nucleus_share: float | None = None
     shared: tuple[Shared, ...] = ()
+    probes: str = ""
     golden: dict[str, Any] = field(default_factory=dict)
     cellnet: str = __version__
 
@@ -108,7 +111,7 @@ class CheckpointConfig:
     def write(self, folder: Path) -> None:
         """Write ``config.json`` into ``folder``."""
         data: dict[str, Any] = {
-            "format": FORMAT if self.shared else 1,
+            "format": FORMAT if self.probes else 2 if self.shared else 1,
             "cellnet": self.cellnet,
             "architecture": self.architecture,
             "temperature": self.temperature,
@@ -123,6 +126,8 @@ class CheckpointConfig:
         }
         if self.shared:
             data["weights"]["shared"] = [asdict(shared) for shared in self.shared]
+        if self.probes:
+            data["weights"]["probes"] = self.probes
         write_text(folder / NAME, json.dumps(data, indent=2, allow_nan=False) + "\n")
 
     @classmethod
@@ -157,6 +162,7 @@ class CheckpointConfig:
                 sets=_optional(path, data, "sets", PredictionSets.from_dict),
                 nucleus_share=None if share is None else _positive(path, "nucleus_share", share),
                 shared=tuple(_read_shared(path, entry) for entry in _get(path, weights, "shared", list, [])),
+                probes=_get(path, weights, "probes", str, ""),
                 golden=golden,
                 cellnet=str(data.get("cellnet", "unknown")),
             )

@@ -42,7 +42,8 @@ def copy_pretrained(name: str | os.PathLike[str], folder: str | os.PathLike[str]
         for file in (config_file.NAME, WEIGHTS, GOLDEN, README):
             if (source / file).is_file():
                 shutil.copyfile(source / file, temporary / file)
-        if CheckpointConfig.read(source).shared:
+        config = CheckpointConfig.read(source)
+        if config.shared or config.probes:
             make_whole(source, temporary)
         verify(temporary)
     return copy

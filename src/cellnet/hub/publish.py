@@ -88,7 +88,7 @@ def publish(folder: str | os.PathLike[str], repo: str, *, private: bool | None =
     card = render_card(config.card, model, source=f"hf://{repo}", storage=config.storage)
     with TemporaryDirectory() as temporary, explained(repo):
         whole = path
-        if config.shared:  # its neighbours stay behind
+        if config.shared or config.probes:  # what lies beside the weights stays behind
             whole = Path(temporary)
             config = make_whole(path, whole)
         files: dict[str, Path | bytes] = {name: whole / name for name in (config_file.NAME, WEIGHTS)}

@@ -1,7 +1,8 @@
-"""Tensors that several checkpoint folders share: one of them holds them, the others say where they are.
+"""The tensors of a checkpoint folder, wherever they lie: in its weights file, beside it, or in a folder beside.
 
 A hybrid and the networks that it is fused of are three models and one set of weights. A folder that shares lies beside
-the one that holds, and is whole again wherever it is copied or published.
+the one that holds, and is whole again wherever it is copied or published. So is one whose probes were fitted anew and
+lie in a file of their own.
 """
 
 from __future__ import annotations
@@ -16,13 +17,15 @@ from torch import Tensor
 
 from cellnet.errors import ConfigError, WeightsError
 from cellnet.hub.config import CheckpointConfig, Shared
+from cellnet.hub.storage import EXACT
 from cellnet.tensors import read_tensors, write_tensors
 
 WEIGHTS = "model.safetensors"
+PROBES = "probes.safetensors"
 
 
 def read_weights(folder: Path, config: CheckpointConfig) -> dict[str, Tensor]:
-    """The tensors of a checkpoint folder as they are stored, those that it shares with its neighbours among them.
+    """The tensors of a checkpoint folder as they are stored, those beside its weights file among them.
 
     Raises:
         WeightsError: A file is missing, damaged or another one.
@@ -30,6 +33,9 @@ def read_weights(folder: Path, config: CheckpointConfig) -> dict[str, Tensor]:
     tensors = read_tensors(folder / WEIGHTS, config.sha256)
     for shared in config.shared:
         tensors |= _borrowed(folder, shared)
+    if config.probes:
+        tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith(EXACT)}
+        tensors |= read_tensors(folder / PROBES, config.probes)
     return tensors
 
 
@@ -63,7 +69,7 @@ def share(folder: str | os.PathLike[str], owner: str | os.PathLike[str], names: 
 
 
 def make_whole(folder: Path, into: Path) -> CheckpointConfig:
-    """Write weights and config.json of a folder that shares into another one, which needs no neighbour.
+    """Write weights and config.json of a folder into another one, with all tensors in the weights file.
 
     Returns:
         The config that was written.
@@ -73,7 +79,7 @@ def make_whole(folder: Path, into: Path) -> CheckpointConfig:
     """
     config = CheckpointConfig.read(folder)
     digest = write_tensors(into / WEIGHTS, read_weights(folder, config))
-    whole = replace(config, sha256=digest, shared=())
+    whole = replace(config, sha256=digest, shared=(), probes="")
     whole.write(into)
     return whole
 

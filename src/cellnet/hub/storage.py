@@ -16,7 +16,11 @@ SCALE = "::scale"
 """Ends the name of the tensor that holds the scales of an int8 tensor; no module name contains a colon."""
 
 EXACT = "probes."
-"""Begins the names of tensors that are measured by distances, which a byte is too coarse for: they have two."""
+"""Begins the names of tensors that are measured by distances, which a byte is too coarse for: they have two, and small
+ones four."""
+
+SMALL = 1024
+"""So many numbers take no room worth saving."""
 
 _INT8_MAX = 127
 
@@ -41,11 +45,13 @@ def pack(state: Mapping[str, Tensor], storage: str) -> dict[str, Tensor]:
     for name, value in state.items():
         tensor = value.detach().cpu().clone()
         _check_finite(name, tensor)
+        exact = name.startswith(EXACT)
+        small = tensor.ndim < 2 or tensor.numel() == 0 or (exact and tensor.numel() <= SMALL)
         if not tensor.is_floating_point():
             packed[name] = tensor
-        elif tensor.ndim < 2 or storage == "float32" or tensor.numel() == 0:
+        elif storage == "float32" or small:
             packed[name] = tensor.float()
-        elif storage == "float16" or name.startswith(EXACT):
+        elif storage == "float16" or exact:
             half = tensor.half()
             # Beyond 65504 there is no half-precision number.
             packed[name] = half if torch.isfinite(half).all() else tensor.float()
