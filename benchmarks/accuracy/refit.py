@@ -2,7 +2,8 @@
 
     python benchmarks/accuracy/refit.py inception_v3 xception --root data
 
-The weights, the version and its scorings stay, and so do the folders that share the weights.
+The weights, the version and its scorings stay, and so do the folders that share the weights. ``--whole`` writes the
+weights file anew with all that was fitted in it, which takes less room and breaks such folders.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from release import SHIPPED, fit_probes
 
 from cellnet.cli.inputs import divide, open_dataset
 from cellnet.hub import load, refit
+from cellnet.hub.sharing import PROBES, make_whole
 
 
 def main() -> None:
@@ -22,6 +24,7 @@ def main() -> None:
     words.add_argument("names", nargs="+")
     words.add_argument("--root", type=Path, required=True, help="folder that holds PBC")
     words.add_argument("--keep-words", action="store_true", help="leave the words for cells as they are")
+    words.add_argument("--whole", action="store_true", help="put all into the weights file")
     words.add_argument("--within", type=Path, default=SHIPPED)
     given = words.parse_args()
 
@@ -33,6 +36,9 @@ def main() -> None:
             raise SystemExit(f"{name} was trained on another split than 0.7,0.1,0.2 with seed 0.")
         fit_probes(model, parts, given.root, words=not given.keep_words)
         refit(model, folder)
+        if given.whole:
+            make_whole(folder, folder)
+            (folder / PROBES).unlink()
         print(name, model.thresholds)
 
 

@@ -77,5 +77,12 @@ def test_shipped_weights_carry_all_that_was_fitted(
     assert (into / "net" / "train.toml").read_text() == CONFIG
     assert (into / "net" / "history.csv").exists()
     assert again.weights_card == card
+    assert (into / "net" / "probes.safetensors").exists()
+    call(scripts["refit"], monkeypatch, "net", "--root", pbc_root, "--within", into, "--keep-words", "--whole")
+    assert not (into / "net" / "probes.safetensors").exists()
+    whole = load(into / "net")
+    assert whole.weights_card == card
+    assert whole.attributes is not None
+    assert torch.equal(whole.attributes.weight, again.attributes.weight)
     for name, value in again.backbone.state_dict().items():
         torch.testing.assert_close(value, shipped.backbone.state_dict()[name])
