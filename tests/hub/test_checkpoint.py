@@ -15,6 +15,7 @@ from cellnet.datasets import CellDataset
 from cellnet.errors import ConfigError, DataError, UnknownNameError, WeightsError
 from cellnet.hub import load, save, self_test
 from cellnet.hub.checkpoint import verify
+from cellnet.hub.config import FORMAT
 from cellnet.hub.storage import STORAGES, pack, unpack
 from cellnet.inference import PredictionSets, RiskControl
 from cellnet.models import (
@@ -290,7 +291,7 @@ def test_unknown_keys_are_left_alone(checkpoint: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda c: c.update(format=3, cellnet="9.1"), "written by cellnet 9.1.*pip install --upgrade"),
+        (lambda c: c.update(format=FORMAT + 1, cellnet="9.1"), "written by cellnet 9.1.*pip install --upgrade"),
         (lambda c: c.pop("format"), "no 'format'"),
         (lambda c: c.update(format="1"), "no 'format'"),
         (lambda c: c.pop("architecture"), "'architecture' is None"),
