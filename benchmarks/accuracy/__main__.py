@@ -87,6 +87,7 @@ def carry_out(given: argparse.Namespace) -> list[str]:
         starts,
         hub=not rehearsal and given.hub,
         compile=given.compile,
+        rehearsal=rehearsal,
     )
     tasks = tasks_of(chosen, setting, given.shuffling)
     if rehearsal:

@@ -35,6 +35,7 @@ class Setting:
         starts: Folder of the start files.
         hub: Start from the Hub's ImageNet weights, where the study did.
         compile: Compile the networks on a GPU.
+        rehearsal: Go a GPU's way on the processor: images that lie on the device, and are augmented there.
     """
 
     protocol_name: str
@@ -44,6 +45,7 @@ class Setting:
     starts: Path | None = None
     hub: bool = False
     compile: bool = False
+    rehearsal: bool = False
 
     @property
     def epochs(self) -> int:
@@ -56,14 +58,15 @@ class Setting:
         return "cpu" if self.device == "cpu" else None
 
     @property
-    def on_device(self) -> dict[str, Any]:
+    def of_device(self) -> dict[str, Any]:
         """Training options of this kind of device; they go before all others."""
         if self.device != "cuda":
-            return {}
+            return {"on_device": self.rehearsal}
         return {
             "precision": "auto",
             "channels_last": True,
             "compile": self.compile,
+            "on_device": True,
             "workers": min(8, os.cpu_count() or 0),
         }
 
@@ -112,7 +115,7 @@ class Task:
         """
         setting, row = self.setting, self.row
         own = setting.protocol.for_model(row.model)[0].to_dict()
-        config = TrainConfig.from_dict({**own, **row.train, **setting.on_device})
+        config = TrainConfig.from_dict({**own, **row.train, **setting.of_device})
         share = epochs / setting.epochs
         if row.kind == "fused":
             return [_scaled(replace(config, epochs=FUSED_EPOCHS), share)]

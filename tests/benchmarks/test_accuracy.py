@@ -235,7 +235,8 @@ def test_rows_are_trained_as_the_study_says() -> None:
     (config,) = task("cnn", protocol="honest").configs(6)
     assert (config.epochs, config.warmup_epochs) == (8, 0.5)
     (config,) = task("vgg16", device="cuda", compile=True).configs(10)
-    assert (config.precision, config.channels_last, config.compile) == ("auto", True, True)
+    assert (config.precision, config.channels_last, config.compile, config.on_device) == ("auto", True, True, True)
+    assert [task("supcon", rehearsal=way).configs(1)[0].on_device for way in (False, True)] == [False, True]
 
 
 def test_where_rows_start() -> None:

@@ -109,6 +109,15 @@ def test_a_run_killed_at_any_step_ends_in_the_same_bits(
     assert_same_run(fit, whole)
 
 
+def test_images_on_the_device_are_drawn_as_if_nothing_had_happened(
+    parts: tuple[CellDataset, CellDataset], tmp_path: Path
+) -> None:
+    whole = train(parts, tmp_path / "whole", on_device=True)
+    with pytest.raises(Killed):
+        train(parts, tmp_path / "run", AtStep(STEPS + 2, kill), on_device=True)
+    assert_same_run(train(parts, tmp_path / "run", on_device=True), whole)
+
+
 @pytest.mark.slow
 def test_a_run_killed_between_any_two_file_operations_ends_in_the_same_bits(
     parts: tuple[CellDataset, CellDataset], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -10,7 +10,8 @@ import simplejpeg
 import torch
 from torch import Tensor
 
-from cellnet.augment.draws import Range, check_numbers, check_range, uniform
+from cellnet.augment.batches import blur_batch
+from cellnet.augment.draws import Range, check_numbers, check_range, uniform, uniform_batch
 from cellnet.augment.pixels import to_array, to_tensor
 from cellnet.errors import ConfigError
 
@@ -75,6 +76,10 @@ class RandomBlur:
     def __call__(self, image: Tensor) -> Tensor:
         """uint8 3×H×W to the same shape."""
         return blur(image, *uniform(self.sigma))
+
+    def of_batch(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        """uint8 N×3×H×W on any device to the same shape; each image has draws of its own."""
+        return blur_batch(images, *uniform_batch(len(images), generator, self.sigma))
 
 
 @dataclass(frozen=True)

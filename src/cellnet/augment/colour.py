@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from cellnet.augment.draws import Range, check_numbers, check_range, uniform
+from cellnet.augment.batches import linear_map
+from cellnet.augment.draws import Range, check_numbers, check_range, uniform, uniform_batch
 from cellnet.augment.pixels import to_array, to_tensor
 
 # NTSC's luma and its two axes of chroma, whose length is saturation and whose direction is hue.
@@ -64,14 +66,11 @@ def adjust_colour(
     check_numbers("hue", [hue])
     check_numbers("balance", balance, 0)
     array = to_array(image)
-    gains = np.array(balance)
-    cos, sin = math.cos(math.radians(hue)), math.sin(math.radians(hue))
-    colours = (_LUMA + saturation * (cos * _CHROMA + sin * _TURN)) * gains
-    mean_luma = float(_RGB_TO_YIQ[0] * gains @ cv2.mean(array)[:3])
+    linear, of_mean = _linear(brightness, contrast, saturation, hue, balance)
     matrix = np.empty((3, 4))
-    matrix[:, :3] = brightness * contrast * colours
-    matrix[:, 3] = brightness * (1 - contrast) * mean_luma
-    if np.abs(matrix[:, :3]).max() < _LARGEST:
+    matrix[:, :3] = linear
+    matrix[:, 3] = of_mean @ cv2.mean(array)[:3]
+    if np.abs(linear).max() < _LARGEST:
         return to_tensor(cv2.transform(array, matrix))
     exact = cv2.transform(array.astype(np.float32), matrix)
     return to_tensor(np.rint(exact).clip(0, 255).astype(np.uint8))
@@ -118,3 +117,36 @@ class RandomColour:
             hue=hue,
             balance=(red, 1.0, blue),
         )
+
+    def of_batch(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        """uint8 N×3×H×W on any device to the same shape; each image has draws of its own."""
+        gain = (1 - self.balance, 1 + self.balance)
+        brightness, contrast, saturation, hue, red, blue = uniform_batch(
+            len(images),
+            generator,
+            self.brightness,
+            self.contrast,
+            self.saturation,
+            (-self.hue, self.hue),
+            gain,
+            gain,
+        )
+        balance = torch.stack([red, torch.ones_like(red), blue], dim=1)
+        linear, of_mean = _linear(brightness, contrast, saturation, hue, balance)
+        return linear_map(images, torch.from_numpy(linear), torch.from_numpy(of_mean))
+
+
+def _linear(
+    brightness: ArrayLike, contrast: ArrayLike, saturation: ArrayLike, hue: ArrayLike, balance: ArrayLike
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The map of `adjust_colour`: what multiplies the colour of a pixel, 3×3, and what the mean colour, 3, adds to it.
+
+    Each number may be one, or one an image; ``balance`` has one more axis of three.
+    """
+    numbers = (np.asarray(each, np.float64)[..., None, None] for each in (brightness, contrast, saturation, hue))
+    brightness, contrast, saturation, hue = numbers
+    gains = np.asarray(balance, np.float64)[..., None, :]
+    turned = np.cos(np.radians(hue)) * _CHROMA + np.sin(np.radians(hue)) * _TURN
+    colours = (_LUMA + saturation * turned) * gains
+    of_mean = brightness * (1 - contrast) * _RGB_TO_YIQ[0] * gains
+    return brightness * contrast * colours, of_mean[..., 0, :]

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 import torch
+from torch import Tensor
 
 from cellnet.errors import ConfigError
 
@@ -52,3 +53,15 @@ def log_uniform(*limits: Range) -> list[float]:
 def happens(probability: float) -> bool:
     """Heads or tails."""
     return float(torch.rand(())) < probability
+
+
+def uniform_batch(images: int, generator: torch.Generator, *limits: Range) -> list[Tensor]:
+    """As `uniform`, for each of so many images: float32 N from each range, on the CPU, drawn from ``generator``."""
+    draws = torch.rand(len(limits), images, generator=generator)
+    return [low + (high - low) * draw for (low, high), draw in zip(limits, draws, strict=True)]
+
+
+def log_uniform_batch(images: int, generator: torch.Generator, *limits: Range) -> list[Tensor]:
+    """As `log_uniform`, for each of so many images."""
+    draws = torch.rand(len(limits), images, generator=generator)
+    return [low * (high / low) ** draw for (low, high), draw in zip(limits, draws, strict=True)]

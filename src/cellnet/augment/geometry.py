@@ -10,7 +10,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cellnet.augment.draws import Range, check_numbers, check_range, log_uniform, uniform
+from cellnet.augment.batches import dihedral_batch, rotate_scale_batch
+from cellnet.augment.draws import (
+    Range,
+    check_numbers,
+    check_range,
+    log_uniform,
+    log_uniform_batch,
+    uniform,
+    uniform_batch,
+)
 from cellnet.augment.pixels import Pixels, check_image, to_array, to_tensor
 from cellnet.images import background_colour
 
@@ -165,6 +174,13 @@ class RandomDihedral:
             turns = 2 * (turns % 2)
         return dihedral(image, quarter_turns=turns, mirror=mirror % 2 == 1)
 
+    def of_batch(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        """uint8 N×3×H×W on any device to the same shape; each image has draws of its own."""
+        turns, mirror = torch.randint(4, (2, len(images)), generator=generator)
+        if images.shape[-2] != images.shape[-1]:
+            turns = 2 * (turns % 2)
+        return dihedral_batch(images, turns, mirror % 2 == 1)
+
 
 @dataclass(frozen=True)
 class RandomRotationScale:
@@ -190,6 +206,13 @@ class RandomRotationScale:
         angle, right, down, coin = uniform((0, 360), (-self.shift, self.shift), (-self.shift, self.shift), (0, 1))
         (scale,) = log_uniform(self.scale)
         return rotate_scale(image, angle=angle, scale=scale, shift=(right, down), mirror=coin < 0.5)
+
+    def of_batch(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        """uint8 N×3×H×W on any device to the same shape; each image has draws of its own."""
+        moved = (-self.shift, self.shift)
+        angle, right, down, coin = uniform_batch(len(images), generator, (0, 360), moved, moved, (0, 1))
+        (scale,) = log_uniform_batch(len(images), generator, self.scale)
+        return rotate_scale_batch(images, angle, scale, torch.stack([right, down], dim=1), coin < 0.5)
 
 
 def _warp(array: Pixels, source_x: Row, source_y: Row) -> Pixels:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from cellnet.augment.camera import RandomBlur, RandomJpeg
@@ -13,6 +14,7 @@ from cellnet.augment.draws import check_numbers, happens
 from cellnet.augment.geometry import RandomCutOut, RandomDihedral, RandomRotationScale
 from cellnet.augment.pixels import check_image
 from cellnet.augment.stain import RandomStain
+from cellnet.errors import ConfigError
 from cellnet.registry import check_name
 
 Change = Callable[[Tensor], Tensor]
@@ -50,6 +52,38 @@ class Augmentation:
             image = change(image)
         return image
 
+    def of_batch(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        """Change a whole batch where it lies, e.g. on a GPU; each image has draws of its own.
+
+        Other draws than one by one, of the same laws.
+
+        Args:
+            images: uint8 N×3×H×W on any device.
+            generator: All draws come from it; on the CPU.
+
+        Returns:
+            uint8 of the same shape.
+
+        Raises:
+            ConfigError: A change that is made one by one; see `one_by_one`.
+
+        Example:
+            >>> import torch
+            >>> images = torch.zeros(2, 3, 48, 48, dtype=torch.uint8)
+            >>> create_augmentation("strong").of_batch(images, torch.Generator().manual_seed(0)).shape
+            torch.Size([2, 3, 48, 48])
+        """
+        if names := self.one_by_one:
+            raise ConfigError(f"{', '.join(names)}: made one image at a time, not in batches; leave that out.")
+        for change in self.changes:
+            images = change.of_batch(images, generator)  # type: ignore[attr-defined]
+        return images
+
+    @property
+    def one_by_one(self) -> list[str]:
+        """The changes that have no ``of_batch``, by name."""
+        return one_by_one(*self.changes)
+
 
 @dataclass(frozen=True)
 class Sometimes:
@@ -76,6 +110,32 @@ class Sometimes:
         if happens(self.probability):
             return self.change(image)
         return image if self.otherwise is None else self.otherwise(image)
+
+    def of_batch(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        """uint8 N×3×H×W on any device to the same shape; each image has draws of its own."""
+        happens = torch.rand(len(images), generator=generator) < self.probability
+        images = images.clone()
+        for chosen, change in ((happens, self.change), (~happens, self.otherwise)):
+            rows = chosen.nonzero().flatten().to(images.device)  # counted on the CPU, so the device need not wait
+            if change is not None and len(rows):
+                images[rows] = change.of_batch(images[rows], generator)  # type: ignore[attr-defined]
+        return images
+
+    @property
+    def one_by_one(self) -> list[str]:
+        """The changes that have no ``of_batch``, by name."""
+        return one_by_one(self.change, *([] if self.otherwise is None else [self.otherwise]))
+
+
+def one_by_one(*changes: Change) -> list[str]:
+    """Names of the changes that can only be made one image at a time."""
+    names: list[str] = []
+    for change in changes:
+        if isinstance(change, Augmentation | Sometimes):
+            names += change.one_by_one
+        elif not hasattr(change, "of_batch"):
+            names.append(getattr(change, "__name__", type(change).__name__))
+    return names
 
 
 def _light() -> Augmentation:

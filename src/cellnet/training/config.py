@@ -8,7 +8,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from cellnet.augment import PRESETS
+from cellnet.augment import PRESETS, create_augmentation
 from cellnet.errors import ConfigError
 from cellnet.files import read_toml
 from cellnet.registry import check_name
@@ -93,6 +93,9 @@ class TrainConfig:
             call ``torch.manual_seed`` before `create_model`, as ``cellnet train`` does.
         workers: Processes that load images; 0 loads in the training process.
         preload: Decode and resize every image once and keep it in memory as uint8, in each process.
+        on_device: Hold the images on the device that computes, as bytes, and augment whole batches there: for a GPU,
+            which otherwise waits for them. The presets ``none``, ``light`` and ``strong`` can; draws follow from the
+            seed, and are others than one by one. ``workers`` then read the images, once.
         checkpoint_minutes: Time between checkpoints within an epoch, which are written beside that at the end of
             each; 0 writes one after every step.
 
@@ -143,6 +146,7 @@ class TrainConfig:
     seed: int = 0
     workers: int = 0
     preload: bool = True
+    on_device: bool = False
     checkpoint_minutes: float = 10.0
 
     def __post_init__(self) -> None:
@@ -158,9 +162,14 @@ class TrainConfig:
             from cellnet.balancing import list_samplers  # takes a second
 
             check_name("sampler", self.balance, list_samplers())
-        for name in ("channels_last", "compile", "fit_batch", "preload"):
+        for name in ("channels_last", "compile", "fit_batch", "preload", "on_device"):
             if not isinstance(getattr(self, name), bool):
                 raise ConfigError(f"{name}={getattr(self, name)!r} must be true or false.")
+        if self.on_device and (names := create_augmentation(self.augmentation).one_by_one):
+            raise ConfigError(
+                f"on_device=True augments whole batches, and augmentation={self.augmentation!r} changes some things "
+                f"one image at a time ({', '.join(names)}); give augmentation='strong', or leave out on_device."
+            )
         limits: dict[str, tuple[float, float]] = {
             "epochs": (1, 1e6),
             "batch_size": (1, 1e6),

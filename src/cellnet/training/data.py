@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -18,23 +19,60 @@ from cellnet.training.config import TrainConfig
 from cellnet.training.loading import TrainingView, close, create_order, scoring_loader, training_loader
 from cellnet.training.sizes import shrink
 
+Batch = tuple[Tensor, Tensor]
+"""Images and labels."""
 
-class TrainingData:
+
+class TrainingData(ABC):
     """The parts of a run as batches, for one of its processes.
 
     Args:
         train: Training part.
         val: Validation part; process p of P scores every P-th image from its number on.
-        preprocess: The model's own.
         config: Options of the run.
         process: Which process this is, from 0.
         processes: How many train together.
-        views: How many views of an image are learned at once.
-        prepared: Whether the images of the training part have gone through `before_augmentation` already.
 
     Attributes:
         order: Which image is learned when.
-        val_loader: The images that this process scores.
+        val_batches: The images that this process scores, in order, with their labels.
+    """
+
+    val_batches: Iterable[Batch]
+
+    def __init__(self, train: CellDataset, val: CellDataset, config: TrainConfig, process: int, processes: int) -> None:
+        self.order = create_order(config, train.targets, process, processes)
+        self._judged = val.subset(np.arange(process, len(val), processes))
+        # Images as they are, the same ones in all epochs and processes.
+        batches = range(min(config.norm_batches, self.order.batches))
+        self._plain = [row for batch in batches for row in self.order.batch(0, batch, 0)]
+
+    @abstractmethod
+    def epoch(self, epoch: int, first: int) -> Iterator[tuple[int, Batch]]:
+        """The batches of an epoch with their numbers, from ``first`` on: uint8 N×3×S×S (or N×V×3×S×S) and int64 N."""
+
+    @abstractmethod
+    def plain(self) -> Iterator[Tensor]:
+        """``norm_batches`` batches of training images that are not augmented, of the model's size, on its device."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """End the processes that load images."""
+
+
+class LoadedData(TrainingData):
+    """Images that are read, and augmented one by one, by the processor while the device computes.
+
+    Args:
+        train: See `TrainingData`.
+        val: See `TrainingData`.
+        preprocess: The model's own.
+        config: See `TrainingData`.
+        device: Where the model is.
+        process: See `TrainingData`.
+        processes: See `TrainingData`.
+        views: How many views of an image are learned at once.
+        prepared: Whether the images of the training part have gone through `before_augmentation` already.
     """
 
     def __init__(
@@ -43,44 +81,43 @@ class TrainingData:
         val: CellDataset,
         preprocess: Preprocess,
         config: TrainConfig,
+        device: torch.device,
         process: int,
         processes: int,
         *,
         views: int = 1,
         prepared: bool = False,
     ) -> None:
-        part = val.subset(np.arange(process, len(val), processes))
-        self._size = preprocess.image_size
-        first = before_augmentation(preprocess, config)
+        super().__init__(train, val, config, process, processes)
+        self._size, self._device = preprocess.image_size, device
+        first, part = before_augmentation(preprocess, config), self._judged
         if config.preload:
             part = part.preload(preprocess)
             train = train if prepared else train.preload(first)
         remaining = None if config.preload or prepared else first
         augmentation = None if config.augmentation == "none" else create_augmentation(config.augmentation)
-        self.order = create_order(config, train.targets, process, processes)
         self._view = TrainingView(train, remaining, augmentation, config.seed, views)
         self._loader = training_loader(self._view, self.order, config.workers)
-        self.val_loader = scoring_loader(
+        self._val_loader = scoring_loader(
             TrainingView(part, None if config.preload else preprocess), config.batch_size, config.workers
         )
-        # Images as they are, the same ones in all epochs and processes.
-        batches = range(min(config.norm_batches, self.order.batches))
-        sample = train.subset([row for batch in batches for row in self.order.batch(0, batch, 0)])
-        self._norm_loader = scoring_loader(TrainingView(sample, remaining), self.order.batch_size, config.workers)
+        self.val_batches = self._val_loader
+        sample = TrainingView(train.subset(self._plain), remaining)
+        self._norm_loader = scoring_loader(sample, self.order.batch_size, config.workers)
 
-    def epoch(self, epoch: int, first: int) -> Iterator[tuple[int, tuple[Tensor, Tensor]]]:
-        """The batches of an epoch with their numbers, from ``first`` on: uint8 N×3×S×S (or N×V×3×S×S) and int64 N."""
+    def epoch(self, epoch: int, first: int) -> Iterator[tuple[int, Batch]]:
+        """See `TrainingData`."""
         self._view.set_epoch(epoch)
         self.order.start(epoch, batch=first)
         return enumerate(self._loader, start=first)
 
-    def plain(self, device: torch.device) -> Iterator[Tensor]:
-        """``norm_batches`` batches of training images that are not augmented."""
-        return (shrink(images.to(device), self._size) for images, _ in self._norm_loader)
+    def plain(self) -> Iterator[Tensor]:
+        """See `TrainingData`."""
+        return (shrink(images.to(self._device), self._size) for images, _ in self._norm_loader)
 
     def close(self) -> None:
-        """End the processes that load images."""
-        for loader in (self._loader, self.val_loader, self._norm_loader):
+        """See `TrainingData`."""
+        for loader in (self._loader, self._val_loader, self._norm_loader):
             close(loader)
 
 

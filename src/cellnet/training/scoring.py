@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import torch
@@ -10,7 +10,6 @@ import torch.nn.functional as F
 from accelerate import Accelerator
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
 from cellnet.evaluation.metrics import accuracy, confusion_matrix, macro_f1
 
@@ -18,7 +17,7 @@ from cellnet.evaluation.metrics import accuracy, confusion_matrix, macro_f1
 @torch.inference_mode()
 def all_logits(
     model: nn.Module,
-    loader: DataLoader[tuple[Tensor, Tensor]],
+    batches: Iterable[tuple[Tensor, Tensor]],
     accelerator: Accelerator,
     shape: tuple[int, int],
     stop: Callable[[], bool] = lambda: False,
@@ -27,7 +26,7 @@ def all_logits(
 
     Args:
         model: The network, which is left in the mode it was in.
-        loader: What this process computes: every P-th image from its own number on, of P processes.
+        batches: What this process computes: every P-th image from its own number on, of P processes.
         accelerator: The processes.
         shape: Number of images of all processes together, and number of classes.
         stop: Asked after each batch.
@@ -38,9 +37,9 @@ def all_logits(
     was_training = model.training
     model.eval()
     outputs = []
-    for batch, _ in loader:
+    for images, _ in batches:
         with accelerator.autocast():
-            outputs.append(model(batch.to(accelerator.device, non_blocking=True)).float())
+            outputs.append(model(images.to(accelerator.device, non_blocking=True)).float())
         if stop():
             break
     model.train(was_training)

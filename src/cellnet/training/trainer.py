@@ -22,7 +22,7 @@ from cellnet.models.normalisation import measure_statistics
 from cellnet.tensors import hash_tensors
 from cellnet.training.callbacks import Callback, HistoryCSV, Row
 from cellnet.training.config import MONITORS, TrainConfig
-from cellnet.training.data import TrainingData, balance_part
+from cellnet.training.data import LoadedData, balance_part
 from cellnet.training.distillation import Teacher
 from cellnet.training.interrupts import Interrupted, deferred_signals
 from cellnet.training.learner import Learner
@@ -41,6 +41,7 @@ from cellnet.training.parts import check_parts
 from cellnet.training.processes import create_accelerator, on_main_process, share_buffers
 from cellnet.training.progress import Progress
 from cellnet.training.provenance import run_identity, run_session
+from cellnet.training.resident import ResidentData
 from cellnet.training.run_folder import RunFolder
 from cellnet.training.scoring import all_logits, scores
 from cellnet.training.sizes import check_sizes, image_size_at
@@ -140,8 +141,7 @@ class Trainer:
             LabelError: The labels of a part are not the model's.
             ConfigError: The folder holds another run or cannot be written, the loss is not finite (the message
                 names the images), memory does not suffice (it names the batch that would fit), a batch is too small to
-                have a variance, or a process that
-                loads images ended.
+                have a variance, the images do not fit on the device, or a process that loads images ended.
             WeightsError: No checkpoint of the run can be used.
             Interrupted: The run was asked to end; it can be continued.
         """
@@ -194,11 +194,12 @@ class Trainer:
             )
         with ExitStack() as stack:
             state = self._claim(stack, accelerator, train, val, resume)
-            data = TrainingData(
+            data = (ResidentData if config.on_device else LoadedData)(
                 train,
                 val,
                 model.preprocess,
                 config,
+                accelerator.device,
                 process,
                 processes,
                 views=views_of(objective),
@@ -284,11 +285,11 @@ class Trainer:
 
                 if config.norm_batches:
                     seed_generators(derive_seed(config.seed, "norm", epoch), device)
-                    measure_statistics(judged, data.plain(device))
+                    measure_statistics(judged, data.plain())
                 share_buffers(judged, accelerator)
                 logits = all_logits(
                     judged,
-                    data.val_loader,
+                    data.val_batches,
                     accelerator,
                     (len(val), classes),
                     # Several processes must agree, which they do at their next step.
