@@ -19,6 +19,13 @@ def test_import_loads_nothing_heavy() -> None:
     assert result.stdout.strip() == "[]"
 
 
+def test_loading_a_model_imports_nothing_that_only_training_and_judging_need() -> None:
+    unneeded = ("sklearn", "imblearn", "matplotlib", "accelerate", "scipy.stats", "scipy.cluster")
+    code = f"import sys, cellnet.hub; print([m for m in {unneeded} if m in sys.modules])"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"
+
+
 def test_every_public_name_resolves_and_is_listed() -> None:
     for name in cellnet.__all__:
         assert getattr(cellnet, name) is not None

@@ -13,7 +13,8 @@ TYPE_CHECKING = False  # read by type checkers as True; importing typing for it 
 if TYPE_CHECKING:
     from cellnet.backbones import create_backbone
     from cellnet.balancing import SMOTE, EmbeddingSMOTE
-    from cellnet.datasets import CellDataset, audit, load_dataset, samples
+    from cellnet.datasets import CellDataset, load_dataset, samples
+    from cellnet.datasets.audit import audit
     from cellnet.errors import CellnetError
     from cellnet.evaluation import Estimate, Report, compare, evaluate
     from cellnet.hub import list_pretrained, load_pretrained
@@ -29,7 +30,7 @@ _HOME = {
     "SMOTE": "balancing",
     "EmbeddingSMOTE": "balancing",
     "CellDataset": "datasets",
-    "audit": "datasets",
+    "audit": "datasets.audit",
     "load_dataset": "datasets",
     "samples": "datasets",
     "CellnetError": "errors",

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from cellnet.datasets.aml_lmu import AMLLMU
-from cellnet.datasets.audit import Audit, audit
 from cellnet.datasets.base import CellDataset
 from cellnet.datasets.bccd import BCCD, BCCDCropped
 from cellnet.datasets.bloodmnist import BloodMNIST
@@ -34,7 +33,6 @@ __all__ = [
     "DATASETS",
     "MLL23",
     "PBC",
-    "Audit",
     "BCCDCropped",
     "BloodMNIST",
     "CellDataset",
@@ -46,7 +44,6 @@ __all__ = [
     "WBCAtt",
     "WBCCellaVision",
     "WBCJiangxi",
-    "audit",
     "create_loader",
     "load_dataset",
     "pack",

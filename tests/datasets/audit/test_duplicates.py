@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from cellnet.datasets import CellDataset, SyntheticCells, audit
+from cellnet.datasets import CellDataset, SyntheticCells
+from cellnet.datasets.audit import audit
 from cellnet.datasets.audit.duplicates import Match, identical_pairs, near_pairs
 from cellnet.datasets.audit.landmarks import SIDE, find_candidates, find_landmarks
 from cellnet.datasets.sources import ImageSource

@@ -11,7 +11,8 @@ import torch
 from PIL import Image
 from scipy.stats import chi2_contingency
 
-from cellnet.datasets import CellDataset, CellFolder, audit, load_dataset
+from cellnet.datasets import CellDataset, CellFolder, load_dataset
+from cellnet.datasets.audit import audit
 from cellnet.datasets.audit.scan import scan
 from cellnet.errors import ConfigError, DataError, LabelError
 from cellnet.labels import LabelSchema

@@ -8,8 +8,8 @@ from html.parser import HTMLParser
 import pytest
 import torch
 
-from cellnet.datasets import CellDataset, SyntheticCells, audit
-from cellnet.datasets.audit import html
+from cellnet.datasets import CellDataset, SyntheticCells
+from cellnet.datasets.audit import audit, html
 from cellnet.errors import ImageError
 
 VOID = {"meta", "img", "br"}
