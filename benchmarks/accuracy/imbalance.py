@@ -24,10 +24,10 @@ from cellnet.evaluation import Report
 from cellnet.experiments.study import StudyFolder, StudyRun
 
 MOST, LEAST = 150, 8
-STEPS = 600
+STEPS = 400
 BATCH_SIZE = 32
 RARE = 3  # classes whose recall is shown apart: those with the fewest training images
-CONFIG = cellnet.TrainConfig(batch_size=BATCH_SIZE, weight_decay=0.05, label_smoothing=0.05, ema=0.99, norm_batches=20)
+CONFIG = cellnet.TrainConfig(batch_size=BATCH_SIZE, weight_decay=0.05, label_smoothing=0.05, ema=0.99, norm_batches=5)
 METHODS: dict[str, dict[str, Any]] = {
     "none": {},
     "class_weights=balanced": {"class_weights": "balanced"},
@@ -93,7 +93,7 @@ def main() -> None:
     """Run all methods over the seeds given and write the table."""
     root, start, out = map(Path, sys.argv[1:4])
     seeds = [int(seed) for seed in sys.argv[4].split(",")]
-    train, val, test = cellnet.load_dataset("packed", root).split((0.2, 0.1, 0.7), seed=0)
+    train, val, test = cellnet.load_dataset("packed", root).split((0.2, 0.03, 0.77), seed=0)
     folder = StudyFolder(out, {"most": MOST, "least": LEAST, "steps": STEPS}, resume=True, announce=print, device="cpu")
     found: dict[str, list[dict[str, float]]] = {method: [] for method in METHODS}
     for seed in seeds:
