@@ -4,27 +4,25 @@ The rows of one or more predictions files are pooled, and divided anew into thre
 the calibration, one the sets and the threshold, and one judges them. In the rows where calibration and guarantee are
 fitted on the same images, both take the second part: what `cellnet.evaluation.calibrate` does not do, and why.
 
-    cellnet evaluate --dataset pbc --root data --exclude samples --part val --out runs/val
-    cellnet evaluate --dataset pbc --root data --exclude samples --part test --out runs/test
-    python benchmarks/robustness/conformal.py runs/val/predictions.csv runs/test/predictions.csv
+    cellnet evaluate --model best --dataset pbc --root data --exclude samples --part val --out runs/val
+    cellnet evaluate --model best --dataset pbc --root data --exclude samples --part test --out runs/test
+    python benchmarks/robustness/conformal.py --weights best runs/val/predictions.csv runs/test/predictions.csv
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from shared import RESULTS, machine_facts, replace_rows
 
 from cellnet.errors import DataError
-from cellnet.files import atomic_path
 from cellnet.inference import Predictions, PredictionSets, RiskControl, likely_start
 from cellnet.models import CALIBRATORS
 
-RESULTS = Path(__file__).parents[1] / "results" / "conformal.csv"
 PARTS = 3
 COVERAGES = (0.9, 0.95, 0.99)
 RISKS = (0.005, 0.01, 0.02)
@@ -81,6 +79,8 @@ def main() -> None:
     """Divide, judge, print and write the table."""
     words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     words.add_argument("files", type=Path, nargs="+", help="predictions files with targets, e.g. of val and test")
+    words.add_argument("--weights", default="mobilenet_v2", help="whose predictions these are, for the table")
+    words.add_argument("--out", type=Path, default=RESULTS / "conformal.csv")
     words.add_argument("--splits", type=int, default=20)
     given = words.parse_args()
     everything = pool(given.files)
@@ -107,16 +107,12 @@ def main() -> None:
                     found = [judge_risk(*parts, risk) for parts in tables]
                     rows.append(row("risk of the accepted", method, apart, risk, found, lambda value, r: value > r))
     third = len(everything[1]) // PARTS
-    rows[0] |= {"images": f"{third:,} fit, {third:,} judge", "command": command(given.files, given.splits)}
-
-    columns = list(dict.fromkeys(column for each in (*rows, rows[0]) for column in each))
-    with atomic_path(RESULTS) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, columns, lineterminator="\n", restval="")
-        writer.writeheader()
-        writer.writerows(rows)
+    facts = {"images": f"{third:,} fit, {third:,} judge", **machine_facts(), "command": command(given)}
+    rows = [{"weights": given.weights, **each, **facts} for each in rows]
+    replace_rows(given.out, ("weights", "promise", "nominal", "calibration", "fitted_on"), rows)
     for each in rows:
-        print("  ".join(f"{key}={value}" for key, value in each.items() if value), flush=True)
-    print(RESULTS)
+        print("  ".join(f"{key}={value}" for key, value in each.items() if key not in facts), flush=True)
+    print(given.out)
 
 
 def row(
@@ -155,10 +151,11 @@ def percent(share: float, digits: int = 2) -> str:
     return "" if np.isnan(share) else f"{100 * share:.{digits}f} %"
 
 
-def command(files: list[Path], splits: int) -> str:
+def command(given: argparse.Namespace) -> str:
     """What was typed, with the files by their last two names."""
-    names = " ".join("/".join(file.parts[-2:]) for file in files)
-    return f"python benchmarks/robustness/conformal.py {names} --splits {splits}"
+    names = " ".join("/".join(file.parts[-2:]) for file in given.files)
+    script = "python benchmarks/robustness/conformal.py"
+    return f"{script} --weights {given.weights} {names} --splits {given.splits}"
 
 
 if __name__ == "__main__":
