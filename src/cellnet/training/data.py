@@ -29,9 +29,13 @@ class TrainingData(ABC):
     Args:
         train: Training part.
         val: Validation part; process p of P scores every P-th image from its number on.
+        preprocess: The model's own.
         config: Options of the run.
+        device: Where the model is.
         process: Which process this is, from 0.
         processes: How many train together.
+        views: How many views of an image are learned at once.
+        prepared: Whether the images of the training part have gone through `before_augmentation` already.
 
     Attributes:
         order: Which image is learned when.
@@ -40,12 +44,37 @@ class TrainingData(ABC):
 
     val_batches: Iterable[Batch]
 
-    def __init__(self, train: CellDataset, val: CellDataset, config: TrainConfig, process: int, processes: int) -> None:
+    def __init__(
+        self,
+        train: CellDataset,
+        val: CellDataset,
+        preprocess: Preprocess,
+        config: TrainConfig,
+        device: torch.device,
+        process: int,
+        processes: int,
+        *,
+        views: int = 1,
+        prepared: bool = False,
+    ) -> None:
         self.order = create_order(config, train.targets, process, processes)
-        self._judged = val.subset(np.arange(process, len(val), processes))
+        self.config, self.preprocess, self.device = config, preprocess, device
+        self.process, self.views = process, views
         # Images as they are, the same ones in all epochs and processes.
         batches = range(min(config.norm_batches, self.order.batches))
         self._plain = [row for batch in batches for row in self.order.batch(0, batch, 0)]
+        judged = val.subset(np.arange(process, len(val), processes))
+        self._open(train, None if prepared else before_augmentation(preprocess, config), judged)
+
+    @abstractmethod
+    def _open(self, train: CellDataset, first: Preprocess | None, judged: CellDataset) -> None:
+        """Get ready.
+
+        Args:
+            train: Training part.
+            first: What its images have to go through; None where they have.
+            judged: The images that this process scores.
+        """
 
     @abstractmethod
     def epoch(self, epoch: int, first: int) -> Iterator[tuple[int, Batch]]:
@@ -61,48 +90,21 @@ class TrainingData(ABC):
 
 
 class LoadedData(TrainingData):
-    """Images that are read, and augmented one by one, by the processor while the device computes.
+    """Images that are read, and augmented one by one, by the processor while the device computes."""
 
-    Args:
-        train: See `TrainingData`.
-        val: See `TrainingData`.
-        preprocess: The model's own.
-        config: See `TrainingData`.
-        device: Where the model is.
-        process: See `TrainingData`.
-        processes: See `TrainingData`.
-        views: How many views of an image are learned at once.
-        prepared: Whether the images of the training part have gone through `before_augmentation` already.
-    """
-
-    def __init__(
-        self,
-        train: CellDataset,
-        val: CellDataset,
-        preprocess: Preprocess,
-        config: TrainConfig,
-        device: torch.device,
-        process: int,
-        processes: int,
-        *,
-        views: int = 1,
-        prepared: bool = False,
-    ) -> None:
-        super().__init__(train, val, config, process, processes)
-        self._size, self._device = preprocess.image_size, device
-        first, part = before_augmentation(preprocess, config), self._judged
+    def _open(self, train: CellDataset, first: Preprocess | None, judged: CellDataset) -> None:
+        config, preprocess = self.config, self.preprocess
         if config.preload:
-            part = part.preload(preprocess)
-            train = train if prepared else train.preload(first)
-        remaining = None if config.preload or prepared else first
+            train, judged = train if first is None else train.preload(first), judged.preload(preprocess)
+            first = None
         augmentation = None if config.augmentation == "none" else create_augmentation(config.augmentation)
-        self._view = TrainingView(train, remaining, augmentation, config.seed, views)
+        self._view = TrainingView(train, first, augmentation, config.seed, self.views)
         self._loader = training_loader(self._view, self.order, config.workers)
         self._val_loader = scoring_loader(
-            TrainingView(part, None if config.preload else preprocess), config.batch_size, config.workers
+            TrainingView(judged, None if config.preload else preprocess), config.batch_size, config.workers
         )
         self.val_batches = self._val_loader
-        sample = TrainingView(train.subset(self._plain), remaining)
+        sample = TrainingView(train.subset(self._plain), first)
         self._norm_loader = scoring_loader(sample, self.order.batch_size, config.workers)
 
     def epoch(self, epoch: int, first: int) -> Iterator[tuple[int, Batch]]:
@@ -113,7 +115,7 @@ class LoadedData(TrainingData):
 
     def plain(self) -> Iterator[Tensor]:
         """See `TrainingData`."""
-        return (shrink(images.to(self._device), self._size) for images, _ in self._norm_loader)
+        return (shrink(images.to(self.device), self.preprocess.image_size) for images, _ in self._norm_loader)
 
     def close(self) -> None:
         """See `TrainingData`."""

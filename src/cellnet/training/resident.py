@@ -12,7 +12,7 @@ from cellnet.datasets import CellDataset
 from cellnet.errors import ConfigError
 from cellnet.images import Preprocess
 from cellnet.training.config import TrainConfig
-from cellnet.training.data import Batch, TrainingData, before_augmentation
+from cellnet.training.data import Batch, TrainingData
 from cellnet.training.loading import TrainingView, close, derive_seed, scoring_loader
 from cellnet.training.sizes import shrink
 
@@ -25,58 +25,32 @@ class ResidentData(TrainingData):
 
     The draws of a batch follow from (seed, epoch, batch, process), so an interrupted run goes on as if it had not been.
 
-    Args:
-        train: See `LoadedData`, as for the other arguments.
-        val: See `LoadedData`.
-        preprocess: See `LoadedData`.
-        config: See `LoadedData`.
-        device: See `LoadedData`.
-        process: See `LoadedData`.
-        processes: See `LoadedData`.
-        views: See `LoadedData`.
-        prepared: See `LoadedData`.
-
     Raises:
         ConfigError: The images do not fit on the device.
     """
 
-    def __init__(
-        self,
-        train: CellDataset,
-        val: CellDataset,
-        preprocess: Preprocess,
-        config: TrainConfig,
-        device: torch.device,
-        process: int,
-        processes: int,
-        *,
-        views: int = 1,
-        prepared: bool = False,
-    ) -> None:
-        super().__init__(train, val, config, process, processes)
-        first = before_augmentation(preprocess, config)
-        check_room(3 * (len(train) * first.image_size**2 + len(self._judged) * preprocess.image_size**2), device)
-        self._process, self._seed, self._views = process, config.seed, views
-        self._size = preprocess.image_size
+    def _open(self, train: CellDataset, first: Preprocess | None, judged: CellDataset) -> None:
+        config, size = self.config, self.preprocess.image_size
+        check_room(3 * (len(train) * (config.load_size or size) ** 2 + len(judged) * size**2), self.device)
         self._augment = create_augmentation(config.augmentation).of_batch
-        self._images, self._targets = to_device(TrainingView(train, None if prepared else first), device, config)
-        judged = to_device(TrainingView(self._judged, preprocess), device, config)
-        self.val_batches = list(zip(*(torch.split(each, config.batch_size) for each in judged), strict=True))
+        self._images, self._targets = to_device(TrainingView(train, first), self.device, config)
+        scored = to_device(TrainingView(judged, self.preprocess), self.device, config)
+        self.val_batches = list(zip(*(torch.split(each, config.batch_size) for each in scored), strict=True))
 
     def epoch(self, epoch: int, first: int) -> Iterator[tuple[int, Batch]]:
         """See `TrainingData`."""
         self.order.start(epoch, batch=first)
         parts = torch.split(self._rows(list(self.order)), self.order.batch_size)
         for batch, rows in enumerate(parts, start=first):
-            seed = derive_seed(self._seed, "augment", epoch, batch, self._process)
+            seed = derive_seed(self.config.seed, "augment", epoch, batch, self.process)
             generator, images = torch.Generator().manual_seed(seed), self._images[rows]
-            views = [self._augment(images, generator) for _ in range(self._views)]
-            yield batch, (views[0] if self._views == 1 else torch.stack(views, dim=1), self._targets[rows])
+            views = [self._augment(images, generator) for _ in range(self.views)]
+            yield batch, (views[0] if self.views == 1 else torch.stack(views, dim=1), self._targets[rows])
 
     def plain(self) -> Iterator[Tensor]:
         """See `TrainingData`."""
         for rows in torch.split(self._rows(self._plain), self.order.batch_size):
-            yield shrink(self._images[rows], self._size)
+            yield shrink(self._images[rows], self.preprocess.image_size)
 
     def close(self) -> None:
         """See `TrainingData`; no process loads images."""
