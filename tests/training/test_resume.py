@@ -16,7 +16,7 @@ import torch
 from cellnet.datasets import CellDataset, load_dataset
 from cellnet.errors import ConfigError
 from cellnet.models import CellClassifier, create_model
-from cellnet.training import Callback, Fit, Interrupted, TrainConfig, Trainer, trainer
+from cellnet.training import Callback, Fit, Interrupted, TrainConfig, Trainer, loop, trainer
 from cellnet.training.checkpoint import load_state
 from cellnet.training.loading import TrainingOrder
 
@@ -176,14 +176,14 @@ class Witness(Callback):
 def test_a_signal_during_validation_saves_before_it(
     parts: tuple[CellDataset, CellDataset], whole: Fit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    validate = trainer.all_logits
+    validate = loop.all_logits
 
     def interrupted(*arguments: Any, **options: Any) -> Any:
         os.kill(os.getpid(), signal.SIGINT)
         return validate(*arguments, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(trainer, "all_logits", interrupted)
+        patch.setattr(loop, "all_logits", interrupted)
         with pytest.raises(Interrupted, match="after step 4 of 4 of epoch 1"):
             train(parts, tmp_path / "run", resume=False, checkpoint_minutes=1e6)
     assert_same_run(train(parts, tmp_path / "run"), whole)

@@ -34,6 +34,7 @@ class Learner:
         teacher: Whose labels are learned beside the true ones, or None.
 
     Attributes:
+        steps: Steps an epoch.
         judged: The model whose weights count: the average of the weights where there is one.
         stateful: What a checkpoint must hold, by name.
     """
@@ -47,7 +48,7 @@ class Learner:
         steps: int,
         teacher: Teacher | None = None,
     ) -> None:
-        self.model = model
+        self.model, self.steps = model, steps
         self.device = accelerator.device
         self._config = config
         self._accelerator = accelerator

@@ -1,33 +1,29 @@
-"""The training loop."""
+"""What trains a model: the checks before a run, and what it gives back."""
 
 from __future__ import annotations
 
 import math
-import signal
-import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 from accelerate import Accelerator
-from torch import Tensor, nn
 
 from cellnet.datasets import CellDataset
 from cellnet.errors import ConfigError, DataError
 from cellnet.models import CellClassifier
-from cellnet.models.normalisation import measure_statistics
 from cellnet.tensors import hash_tensors
 from cellnet.training.callbacks import Callback, HistoryCSV, Row
-from cellnet.training.config import MONITORS, TrainConfig
+from cellnet.training.config import TrainConfig
 from cellnet.training.data import LoadedData, balance_part
 from cellnet.training.distillation import Teacher
-from cellnet.training.interrupts import Interrupted, deferred_signals
+from cellnet.training.interrupts import deferred_signals
 from cellnet.training.learner import Learner
-from cellnet.training.loading import derive_seed, loading_errors, seed_generators
-from cellnet.training.lookout import Lookout
+from cellnet.training.loading import loading_errors
+from cellnet.training.loop import Loop
 from cellnet.training.memory import (
     fitting_batch_size,
     is_out_of_memory,
@@ -38,13 +34,11 @@ from cellnet.training.memory import (
 )
 from cellnet.training.objectives import Objective, check_objective, create_objective, in_words, views_of
 from cellnet.training.parts import check_parts
-from cellnet.training.processes import create_accelerator, on_main_process, share_buffers
-from cellnet.training.progress import Progress
+from cellnet.training.processes import create_accelerator, on_main_process
 from cellnet.training.provenance import run_identity, run_session
 from cellnet.training.resident import ResidentData
 from cellnet.training.run_folder import RunFolder
-from cellnet.training.scoring import all_logits, scores
-from cellnet.training.sizes import check_sizes, image_size_at
+from cellnet.training.sizes import check_sizes
 
 
 @dataclass(frozen=True)
@@ -169,7 +163,6 @@ class Trainer:
         config, model = self.config, self.model
         check_parts(model, train, val)
         model.risk_control, model.sets = None, None  # what was promised, was promised of other weights
-        full_size = model.preprocess.image_size
         check_sizes(model, config.load_size, config.start_size)
         if self.teacher is not None:
             self.teacher.check(model.labels, model.preprocess)
@@ -206,119 +199,19 @@ class Trainer:
                 prepared=balanced,
             )
             stack.callback(data.close)
-            order = data.order
-            steps = math.ceil(order.batches / config.gradient_accumulation)  # updates of the weights an epoch
-            accumulation, classes, device = config.gradient_accumulation, len(model.labels), accelerator.device
-
+            steps = math.ceil(data.order.batches / config.gradient_accumulation)  # updates of the weights an epoch
             learner = Learner(model, config, accelerator, objective, steps, self.teacher)
             stack.callback(learner.close)
-            judged = learner.judged
-            at, best_weights = Progress(), dict[str, Tensor]()
-            if state is not None:
-                learner.restore(state)
-                at, best_weights = Progress(**state["progress"]), state["best_weights"]
-
             callbacks = self.callbacks if accelerator.is_main_process else []
-            for callback in callbacks:
-                stack.callback(callback.on_fit_end)
-                callback.on_fit_start(config.epochs, steps, at.epoch * steps + at.step)
             stack.enter_context(loading_errors())
             request = stack.enter_context(deferred_signals(active=self.folder is not None))
-            lookout = Lookout(accelerator, request, 60 * config.checkpoint_minutes)
-
-            def save(new_best: dict[str, Tensor] | None = None) -> None:
-                if not all_finite(model):
-                    raise self._not_finite(f"model after step {at.step} of epoch {at.epoch + 1}")
-                if self.folder is not None and accelerator.is_main_process:
-                    states = {name: thing.state_dict() for name, thing in learner.stateful.items()}
-                    self.folder.save(states | {"progress": asdict(at)}, new_best)
-                lookout.saved()
-
-            def interrupt(number: int) -> Interrupted:
-                save()
-                # A launcher ends all processes once one has ended, so the first one must have saved by then.
-                accelerator.wait_for_everyone()
-                return Interrupted(
-                    f"Stopped by {signal.Signals(number).name} after step {at.step} of {steps} of epoch "
-                    f"{at.epoch + 1}; all is saved. Continue with resume=True (--resume).",
-                    number,
-                )
-
-            for epoch in range(at.epoch, config.epochs):
-                if config.patience is not None and epoch - at.best_epoch >= config.patience:
-                    break
-                start = time.perf_counter() - at.seconds
-                learner.train(freeze=epoch < config.freeze_epochs if config.freeze_epochs else None)
-                size = image_size_at(epoch, config.epochs, config.start_size or full_size, full_size)
-                lookout.start()
-
-                for batch, (images, targets) in data.epoch(epoch, first=at.step * accumulation):
-                    # Dropout and mixing draw from the global generators. Seeded for each batch, these need no place
-                    # in the checkpoint.
-                    seed_generators(derive_seed(config.seed, "batch", epoch, batch, process), device)
-                    last = batch + 1 == order.batches
-                    complete = last or (batch + 1) % accumulation == 0
-                    in_step = min(accumulation, order.batches - at.step * accumulation)
-                    lookout.note(learner.learn(images, targets, size, share=1 / in_step, last=complete))
-                    if not complete:
-                        continue
-                    learner.update()
-                    at.step += 1
-                    for callback in callbacks:
-                        callback.on_step(epoch, in_step * order.batch_size * processes)
-
-                    orders = lookout.look(last=last)
-                    if orders.bad is not None:
-                        ago, culprit = orders.bad
-                        what = f"loss of epoch {epoch + 1}, batch {batch - ago + 1},"
-                        raise self._not_finite(what, train, order.batch(epoch, batch - ago, culprit))
-                    for value in orders.losses:  # not sum(), which rounds otherwise than one by one
-                        at.loss_sum += value
-                    if orders.losses:
-                        for callback in callbacks:
-                            callback.on_loss(at.loss_sum / (batch + 1))
-                    at.seconds = time.perf_counter() - start
-                    if orders.stop:
-                        raise interrupt(orders.stop)
-                    if orders.save:
-                        save()
-
-                if config.norm_batches:
-                    seed_generators(derive_seed(config.seed, "norm", epoch), device)
-                    measure_statistics(judged, data.plain())
-                share_buffers(judged, accelerator)
-                logits = all_logits(
-                    judged,
-                    data.val_batches,
-                    accelerator,
-                    (len(val), classes),
-                    # Several processes must agree, which they do at their next step.
-                    stop=lambda: processes == 1 and request.number > 0,
-                )
-                if logits is None:
-                    raise interrupt(request.number)
-                row: Row = {
-                    "epoch": epoch + 1,
-                    "train_loss": at.loss_sum / order.batches,
-                    **scores(logits, val.targets),
-                    "lr": learner.scheduler.get_last_lr()[0],
-                    "images_per_second": order.batches * order.batch_size * processes / at.seconds,
-                    "seconds": time.perf_counter() - start,
-                }
-                if not math.isfinite(row["val_loss"]):
-                    raise self._not_finite(f"validation loss of epoch {epoch + 1}")
-                improved = at.end_epoch(row, MONITORS[config.monitor] * row[config.monitor])
-                if improved:
-                    best_weights = copy_weights(judged)
-                save(best_weights if improved else None)
-                for callback in callbacks:
-                    callback.on_epoch_end(row, at.history, improved)
-
-            if self.folder is not None and accelerator.is_main_process:
-                self.folder.finish(judged.state_dict(), at.history)
-            model.load_state_dict(best_weights)
+            loop = Loop(learner, data, train, val, config, accelerator, self.folder, callbacks, request)
+            if state is not None:
+                loop.restore(state)
+            loop.run()
+            model.load_state_dict(loop.best_weights)
             model.eval()
-        return Fit(model, at.history, at.best_epoch, self.folder.path if self.folder else None)
+        return Fit(model, loop.at.history, loop.at.best_epoch, self.folder.path if self.folder else None)
 
     def _claim(
         self, stack: ExitStack, accelerator: Accelerator, train: CellDataset, val: CellDataset, resume: bool
@@ -339,21 +232,3 @@ class Trainer:
             return folder.claim(self.config, identity, session | self.facts, resume)
 
         return on_main_process(claim)
-
-    def _not_finite(self, what: str, train: CellDataset | None = None, indices: Sequence[int] = ()) -> ConfigError:
-        where = f" on the images {', '.join(train.files[i] for i in indices)}" if train is not None else ""
-        kept = f" The checkpoint in {self.folder.path} is from before." if self.folder is not None else ""
-        return ConfigError(
-            f"The {what} is not finite{where}. Lower the learning rate (lr={self.config.lr:g}), or set "
-            f"gradient_clip=1.0{'; look at these images too' if where else ''}.{kept}"
-        )
-
-
-def all_finite(model: nn.Module) -> bool:
-    """Whether no weight is NaN or infinite."""
-    return all(bool(parameter.isfinite().all()) for parameter in model.parameters())
-
-
-def copy_weights(model: nn.Module) -> dict[str, Tensor]:
-    """The model's weights and buffers as they are now, on the CPU."""
-    return {key: value.detach().cpu().clone() for key, value in model.state_dict().items()}
