@@ -56,6 +56,22 @@ def test_limits_are_the_exact_binomial_ones() -> None:
     assert len(count.to_review) == 5
 
 
+def test_strange_images_are_no_cells_that_were_abstained_from() -> None:
+    judged = mistakes(right=0.9, left=0.01)
+    judged[N.index("ig"), [8, N.index("ig")]] += [100, -100]  # the class that is abstained from most often
+    cells = predictions({"neutrophil": 80, "ig": 20}, abstained=30)
+    cells.ood[:] = 0.5
+    cells.ood[-28:] = 3.0
+    plain, apart = differential(cells, judged), differential(cells, judged, strange=1.0)
+    assert (plain.abstained, plain.strange, apart.abstained, apart.strange) == (30, 0, 2, 28)
+    assert plain["ig"].corrected.value > apart["ig"].corrected.value
+    fewer = predictions({"neutrophil": 80, "ig": 20}, abstained=2)
+    assert apart["ig"].corrected == differential(fewer, judged)["ig"].corrected
+    assert len(apart.to_review) == 30
+    assert "2 images left to a person, 28 unlike the cells that the model knows, 0 unreadable" in str(apart)
+    assert apart.to_dict()["strange"] == 28
+
+
 def test_without_lineages_every_class_counts() -> None:
     schema = LabelSchema.from_names(["a", "b"])
     assert differential(predictions({"a": 3, "b": 1}, schema=schema))["a"].share.value == 0.75

@@ -30,6 +30,7 @@ def differential(
     Example: `cellnet differential smears/patient_7 --out runs/patient_7`
     """
     from cellnet.evaluation import differential as count
+    from cellnet.inference import familiar_up_to
 
     net = open_model(model, classes, tta)
     card = net.weights_card
@@ -38,7 +39,8 @@ def differential(
     if adapt:
         net = net.adapt(folder, device=device)
     predictions = net.predict(folder, batch_size=batch_size, device=device, progress=not json)
-    result = count(predictions, judged.called if judged is not None and judged.called else None)
+    called = judged.called if judged is not None and judged.called else None
+    result = count(predictions, called, strange=float(familiar_up_to(net.thresholds)))
     if out is not None:
         predictions.to_csv(out / "predictions.csv")
         result.to_csv(out / "differential.csv")

@@ -70,7 +70,8 @@ class Differential:
     Args:
         rows: One a class, in schema order.
         white_cells: Number of white cells that the shares rest on.
-        abstained: Images that the model left to a person.
+        abstained: Images that the model left to a person, since it was not sure of their class.
+        strange: Images that look like none of those that the model learned from, if any is a cell.
         unreadable: Images that could not be read.
         to_review: Files of these images.
 
@@ -87,6 +88,7 @@ class Differential:
     white_cells: int
     abstained: int
     unreadable: int
+    strange: int = 0
     to_review: tuple[str, ...] = ()
 
     def __getitem__(self, label: str) -> ClassCount:
@@ -109,14 +111,21 @@ class Differential:
                 f"{row.label:<{width}}  {row.count:>6}  {format(row.share, '.1%'):<22}"
                 f"{format(row.corrected, '.1%')}{unit}"
             )
-        lines.append(f"{self.white_cells} white cells; {_left(self.abstained)}, {self.unreadable} unreadable")
-        return "\n".join((*lines, *self.flags))
+        return "\n".join((*lines, self.overview, *self.flags))
+
+    @property
+    def overview(self) -> str:
+        """What the shares rest on, and what was left out."""
+        strange = f"{self.strange:,} unlike the cells that the model knows, " if self.strange else ""
+        left = f"{self.abstained:,} image{'' if self.abstained == 1 else 's'} left to a person"
+        return f"{self.white_cells:,} white cells; {left}, {strange}{self.unreadable:,} unreadable"
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as plain JSON types; what does not exist is None."""
         return {
             "white_cells": self.white_cells,
             "abstained": self.abstained,
+            "strange": self.strange,
             "unreadable": self.unreadable,
             "to_review": list(self.to_review),
             "classes": {
@@ -155,24 +164,22 @@ class Differential:
         Raises:
             ConfigError: The file cannot be written.
         """
-        named = f", named by {model}" if model else ""
         page = render_page(
             Path(__file__).with_name("differential.html.j2"),
             kind="differential",
             title=title,
-            overview=f"{self.white_cells:,} white cells{named}; {_left(self.abstained)}, "
-            f"{self.unreadable:,} unreadable",
+            overview=self.overview + (f"; named by {model}" if model else ""),
             count=self,
         )
         return write_text(path, page)
 
 
-def _left(images: int) -> str:
-    return f"{images:,} image{'' if images == 1 else 's'} left to a person"
-
-
 def differential(
-    predictions: Predictions, confusion: ArrayLike | None = None, *, unexpected: Sequence[str] = UNEXPECTED
+    predictions: Predictions,
+    confusion: ArrayLike | None = None,
+    *,
+    strange: float = math.inf,
+    unexpected: Sequence[str] = UNEXPECTED,
 ) -> Differential:
     """Count the cells of each class, with limits.
 
@@ -189,6 +196,9 @@ def differential(
             counted apart.
         confusion: C×(C+1) counts from judged images: true class by called class, and those abstained from in the last
             column, as `Report.called`; None where they are not known.
+        strange: Score ``ood`` above which an image is taken for none of the cells that the model knows:
+            ``cellnet.inference.familiar_up_to(model.thresholds)``. A photograph or an empty field among the images
+            would else be shared out among the classes that the model abstains from most often.
         unexpected: Classes to flag.
 
     Raises:
@@ -200,13 +210,14 @@ def differential(
     called = predictions.probabilities[~predictions.abstain].argmax(1)
     counts = np.bincount(called, minlength=len(schema))
     unreadable = ~predictions.readable
-    abstained = int((predictions.abstain & ~unreadable).sum())
+    unlike = predictions.abstain & (predictions.ood > strange)
+    abstained = int((predictions.abstain & ~unlike & ~unreadable).sum())
     counted = np.array([cell.lineage not in NOT_COUNTED for cell in schema])
     white = int(counts[counted].sum())
     if not white:
         raise DataError(
             f"None of the {len(predictions)} images was called a white cell, so there is nothing to count; "
-            f"{abstained} were left to a person and {int(unreadable.sum())} could not be read."
+            f"{abstained + int(unlike.sum())} were left to a person and {int(unreadable.sum())} could not be read."
         )
     judged = None if confusion is None else _check(confusion, schema)
     corrected = [NOT_AVAILABLE] * len(schema)
@@ -223,7 +234,7 @@ def differential(
             flag, note = _flag(cell.name, label, counts, draws)
         rows.append(ClassCount(cell.name, bool(counted[label]), n, share, corrected[label], flag, note))
     review = tuple(predictions.files[i] for i in np.flatnonzero(predictions.abstain))
-    return Differential(tuple(rows), white, abstained, int(unreadable.sum()), review)
+    return Differential(tuple(rows), white, abstained, int(unreadable.sum()), int(unlike.sum()), review)
 
 
 def _check(confusion: ArrayLike, schema: LabelSchema) -> NDArray[np.float64]:

@@ -14,7 +14,7 @@ from cellnet.inference.conformal import (
 from cellnet.inference.explanation import Explanation, explain, similarity_to_untrained
 from cellnet.inference.familiarity import fit_familiarity
 from cellnet.inference.neighbours import Neighbour, NeighbourIndex
-from cellnet.inference.ood import abstain, energy_score, fit_thresholds, softmax
+from cellnet.inference.ood import abstain, energy_score, familiar_up_to, fit_thresholds, softmax
 from cellnet.inference.predictions import Prediction, Predictions
 from cellnet.inference.predictor import evaluation_mode, predict, torch_device
 
@@ -32,6 +32,7 @@ __all__ = [
     "energy_score",
     "evaluation_mode",
     "explain",
+    "familiar_up_to",
     "fit_familiarity",
     "fit_thresholds",
     "guarantees",
