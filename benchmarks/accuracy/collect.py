@@ -31,8 +31,6 @@ def row_of(run: Path) -> dict[str, str]:
     card = model.weights_card
     if card is None:
         raise SystemExit(f"{run}/model has no card; train it with `cellnet train`.")
-    with (run / "history.csv").open(newline="") as file:
-        history = list(csv.DictReader(file))
     config = tomllib.loads((run / "config.toml").read_text(encoding="utf-8"))
 
     return {
@@ -44,10 +42,27 @@ def row_of(run: Path) -> dict[str, str]:
         "test_images": str(card.num_test_images),
         "accuracy": str(Estimate(**card.metrics["accuracy"])),
         "macro_f1": str(Estimate(**card.metrics["macro_f1"])),
-        "minutes": f"{sum(float(row['seconds']) for row in history) / 60:.0f}",
+        "minutes": f"{seconds_of(run) / 60:.0f}",
         **machine_facts(),
         "command": card.command,
     }
+
+
+def stages(run: Path) -> list[Path]:
+    """The folders of a run's stages, the last of which has the model."""
+    staged = [run / name for name in ("encoder", "classifier")]
+    return staged if staged[1].is_dir() else [run]
+
+
+def history_of(run: Path) -> list[dict[str, str]]:
+    """The epochs of a run of one stage."""
+    with (run / "history.csv").open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def seconds_of(run: Path) -> float:
+    """How long the epochs of a run of one stage took, validation included."""
+    return sum(float(row["seconds"]) for row in history_of(run))
 
 
 def machine_facts() -> dict[str, str]:

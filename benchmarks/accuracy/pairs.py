@@ -8,24 +8,17 @@ The folders are those of ``cellnet train``; the first way is what the others are
 
 from __future__ import annotations
 
-import csv
 import shlex
 import sys
 import tomllib
 from pathlib import Path
 
-from collect import RESULTS, machine_facts, replace_rows
+from collect import RESULTS, machine_facts, replace_rows, seconds_of, stages
 
 import cellnet
 from cellnet.errors import DataError
 from cellnet.evaluation.compare import points
 from cellnet.inference import Predictions
-
-
-def stages(run: Path) -> list[Path]:
-    """The folders of a run's stages, the last of which has the model."""
-    staged = [run / name for name in ("encoder", "classifier")]
-    return staged if staged[1].is_dir() else [run]
 
 
 def row_of(way: str, run: Path) -> dict[str, str]:
@@ -39,11 +32,7 @@ def row_of(way: str, run: Path) -> dict[str, str]:
     card = model.weights_card
     if card is None or not card.num_test_images:
         raise DataError(f"{parts[-1]}/model was judged on no test part; train it with `cellnet train`.")
-    epochs, seconds = [], 0.0
-    for part in parts:
-        epochs.append(str(tomllib.loads((part / "config.toml").read_text(encoding="utf-8"))["epochs"]))
-        with (part / "history.csv").open(newline="", encoding="utf-8") as file:
-            seconds += sum(float(row["seconds"]) for row in csv.DictReader(file))
+    epochs = [str(tomllib.loads((part / "config.toml").read_text(encoding="utf-8"))["epochs"]) for part in parts]
     words = [Path(word).name if word.startswith("/") else word for word in shlex.split(card.command)]
     return {
         "way": way,
@@ -51,7 +40,7 @@ def row_of(way: str, run: Path) -> dict[str, str]:
         "image_size": str(model.preprocess.image_size),
         "start": card.starting_weights,
         "epochs": ", then ".join(epochs),
-        "minutes": f"{seconds / 60:.0f}",
+        "minutes": f"{sum(map(seconds_of, parts)) / 60:.0f}",
         "test_images": str(card.num_test_images),
         "command": shlex.join(words),
     }

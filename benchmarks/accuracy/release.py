@@ -4,7 +4,8 @@
         --config train.toml --external data/BCCD_cropped
 
 The weights as stored are judged beside the run's own on the same test part: that is one scoring. Earlier scorings
-stay in the card. What is released under a name that ships already takes its place, as the next version.
+stay in the card. What is released under a name that ships already takes its place, as the next version. Of a run in
+stages the last one is released, and the history of the first goes with it.
 
 A hybrid of networks that ship already takes little room: ``--share inception_v3 xception`` leaves them out of its file.
 """
@@ -12,17 +13,17 @@ A hybrid of networks that ship already takes little room: ``--share inception_v3
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import shutil
 import statistics
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import torch
-from collect import RESULTS, machine_facts, replace_rows
+from collect import RESULTS, history_of, machine_facts, replace_rows, seconds_of, stages
 
 import cellnet
 from cellnet.cards import Scoring, WeightsCard
@@ -60,11 +61,11 @@ def main() -> None:
     words.add_argument("--into", type=Path, default=SHIPPED)
     given = words.parse_args()
 
-    folder = given.into / given.name
-    model = load(given.run / "model")
-    train, val, test = read_split(given.run / "split.csv", open_dataset("pbc", given.root, "samples"))
+    folder, (*before, run) = given.into / given.name, stages(given.run)
+    model = load(run / "model")
+    train, val, test = read_split(run / "split.csv", open_dataset("pbc", given.root, "samples"))
     if model.weights_card is None:
-        raise SystemExit(f"{given.run}/model has no card; train it with `cellnet train`.")
+        raise SystemExit(f"{run}/model has no card; train it with `cellnet train`.")
     version, earlier = released(folder)
     report = cellnet.evaluate(model, test)
     own = report.scoring(version=version)
@@ -77,7 +78,7 @@ def main() -> None:
         metrics=own.metrics,
         scorings=(*earlier, own),
         training_set=facts_of(train),
-        training=training_of(given.run),
+        training=training_of(run, before),
         speed=speed(model),
     )
     save(model, folder, card=card, storage=given.storage, overwrite=True)
@@ -87,8 +88,10 @@ def main() -> None:
     for number, owner in enumerate(given.share):
         names = {f"backbone._branches.{number}.": "backbone.", f"head.branches.{number}.": "head.branch."}
         share(folder, given.into / owner, names)
-    for name, source in zip(BESIDE, (given.run / "history.csv", given.config), strict=True):
+    for name, source in zip(BESIDE, (run / "history.csv", given.config), strict=True):
         shutil.copyfile(source, folder / name)
+    for stage in before:
+        shutil.copyfile(stage / "history.csv", folder / f"history_{stage.name}.csv")
 
     stored = load(folder)
     judged = cellnet.evaluate(stored, test)
@@ -156,11 +159,9 @@ def write_rows(rows: list[dict[str, str]]) -> None:
     print("\n".join(f"{row['model']} {row['data']} {row['weights']}: {row['accuracy']}" for row in rows))
 
 
-def training_of(run: Path) -> dict[str, object]:
-    """How the run's weights came about, from its own records."""
-    session = json.loads((run / "run.json").read_text(encoding="utf-8"))["sessions"][-1]
-    with (run / "history.csv").open(newline="", encoding="utf-8") as file:
-        history = list(csv.DictReader(file))
+def training_of(run: Path, before: Sequence[Path] = ()) -> dict[str, object]:
+    """How the weights of a run came about, after those of the stages before, from their own records."""
+    session, history = json.loads((run / "run.json").read_text(encoding="utf-8"))["sessions"][-1], history_of(run)
     config = cellnet.TrainConfig.from_toml(run / "config.toml")
     best = max(history, key=lambda row: MONITORS[config.monitor] * float(row[config.monitor]))
     return {
@@ -168,7 +169,7 @@ def training_of(run: Path) -> dict[str, object]:
         "epochs": len(history),
         "best_epoch": int(best["epoch"]),
         "precision": config.precision,
-        "hours": round(sum(float(row["seconds"]) for row in history) / 3600, 2),
+        "hours": round(sum(map(seconds_of, (*before, run))) / 3600, 2),
         **{key: session[key] for key in ("versions", "hardware")},
     }
 

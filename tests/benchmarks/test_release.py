@@ -86,3 +86,23 @@ def test_shipped_weights_carry_all_that_was_fitted(
     assert torch.equal(whole.attributes.weight, again.attributes.weight)
     for name, value in again.backbone.state_dict().items():
         torch.testing.assert_close(value, shipped.backbone.state_dict()[name])
+
+
+def test_of_a_run_in_stages_the_last_is_released_with_the_history_of_all(
+    scripts: dict[str, ModuleType], pbc_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, run, into = tmp_path / "train.toml", tmp_path / "run", tmp_path / "weights"
+    config.write_text(CONFIG.replace('model = "cnn"', 'model = "cnn"\nobjective = "supcon"'))
+    words = ["train", "--config", str(config), "--root", str(pbc_root), "--out", str(run)]
+    trained = CliRunner().invoke(app, [*words, "--set", "augmentation=strong"])
+    assert trained.exit_code == 0, trained.output
+    release = scripts["release"]
+    monkeypatch.setattr(release, "fit_probes", lambda *_: None)
+    call(release, monkeypatch, run, "net", "--root", pbc_root, "--config", config, "--into", into)
+    for name, stage in (("history.csv", "classifier"), ("history_encoder.csv", "encoder")):
+        assert (into / "net" / name).read_text() == (run / stage / "history.csv").read_text()
+    card = load(into / "net").weights_card
+    assert card is not None
+    assert card.starting_weights == "supervised contrastive training from random initialisation"
+    seconds = [release.seconds_of(run / stage) for stage in ("encoder", "classifier")]
+    assert release.training_of(run / "classifier", [run / "encoder"])["hours"] == round(sum(seconds) / 3600, 2)
