@@ -13,11 +13,11 @@ import torch
 from cellnet.cards import WeightsCard
 from cellnet.datasets import CellDataset
 from cellnet.errors import ConfigError, DataError, UnknownNameError, WeightsError
-from cellnet.hub import load, save, self_test
+from cellnet.hub import load, read_pretrained, save, self_test, summarise
 from cellnet.hub.checkpoint import verify
 from cellnet.hub.config import FORMAT
 from cellnet.hub.storage import STORAGES, pack, unpack
-from cellnet.inference import PredictionSets, RiskControl
+from cellnet.inference import PredictionSets, RiskControl, guarantees
 from cellnet.models import (
     Calibrator,
     CellClassifier,
@@ -95,6 +95,8 @@ def test_calibration_and_guarantees_come_back(
     assert loaded.calibrator == calibrator
     assert loaded.temperature == json.loads((folder / "config.json").read_text())["temperature"] == 1.0
     assert (loaded.risk_control, loaded.sets) == (tiny_model.risk_control, tiny_model.sets)
+    told = summarise(read_pretrained(folder))
+    assert all(promise in told for promise in guarantees(loaded))
     before, after = tiny_model.predict(synthetic), loaded.predict(synthetic)
     assert after.probabilities.tolist() == before.probabilities.tolist()
     assert after.sets == before.sets

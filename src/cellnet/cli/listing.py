@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 from rich import box
 from rich.console import Console
+from rich.markdown import Markdown
 from rich.table import Table
 
 from cellnet.cards import DatasetCard
@@ -81,32 +82,31 @@ def info(
 
     Example: `cellnet info mobilenet_v2`
     """
-    from cellnet.hub import list_pretrained, read_pretrained
+    from cellnet.hub import list_pretrained, read_pretrained, summarise
 
     datasets = _dataset_cards()
     if name in datasets:
-        card, labels = datasets[name].to_dict(), None
-    else:
-        try:
-            config = read_pretrained(name)
-        except UnknownNameError:
-            raise unknown_name("weights or data set", name, [*list_pretrained(), *datasets]) from None
-        card, labels = config.card.to_dict(), config.labels
-    if json:
-        print_json(card | ({"labels": labels.to_dict()} if labels else {}))
-        return
-    for key, value in card.items():
-        if value in (None, "", [], {}):
-            continue
-        if key == "metrics":
-            for metric, estimate in value.items():
-                print(f"{metric:<22}{estimate['value']:.4f} [{estimate['low']:.4f}, {estimate['high']:.4f}]")
-        elif isinstance(value, list):
-            print("\n".join(f"{key.replace('_', ' '):<22}{line}" for line in value))
+        card = datasets[name].to_dict()
+        if json:
+            print_json(card)
         else:
-            print(f"{key.replace('_', ' '):<22}{value}")
-    if labels:
-        print(f"\n{labels.describe()}")
+            _print_facts(card)
+        return
+    try:
+        config = read_pretrained(name)
+    except UnknownNameError:
+        raise unknown_name("weights or data set", name, [*list_pretrained(), *datasets]) from None
+    if json:
+        print_json(config.card.to_dict() | {"labels": config.labels.to_dict()})
+    else:
+        Console().print(Markdown(summarise(config)))
+
+
+def _print_facts(card: dict[str, Any]) -> None:
+    for key, value in card.items():
+        lines = value if isinstance(value, list) else [] if value in (None, "", {}) else [value]
+        for line in lines:
+            print(f"{key.replace('_', ' '):<22}{line}")
 
 
 def _dataset_cards() -> dict[str, DatasetCard]:

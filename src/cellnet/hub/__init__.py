@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from cellnet.hub.card import summarise
 from cellnet.hub.checkpoint import load, save
 from cellnet.hub.find import list_pretrained, load_pretrained, read_pretrained
 from cellnet.hub.golden import SelfTest, self_test
@@ -26,4 +27,5 @@ __all__ = [
     "save",
     "self_test",
     "share",
+    "summarise",
 ]

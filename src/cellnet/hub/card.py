@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from cellnet.cards import WeightsCard
 from cellnet.inference import guarantees
+from cellnet.labels import LabelSchema
 
 if TYPE_CHECKING:
+    from cellnet.hub.config import CheckpointConfig
     from cellnet.models import CellClassifier
 
 _STORAGE = {"float32": "32-bit floats", "float16": "16-bit floats", "int8": "one byte a weight with scales"}
@@ -58,7 +60,57 @@ some of your own cells of each class before you trust it. Not meant for diagnosi
 other classes than those below, or for whole smears. A person who knows blood cells should see what the model abstains
 from, and a sample of the rest.
 
-## Figures
+{_figures(card)}
+
+## Limits
+
+{_limits(card, guarantees(model))}
+
+## Facts
+
+{_facts(card, size, f"{parameters:,}, stored as {_STORAGE[storage]}")}
+
+## Reporting items
+
+After TRIPOD+AI (Collins et al. 2024) and CLAIM (Mongan et al. 2020), as far as they concern a classifier of images.
+
+{_items(card, size)}
+
+## Classes
+
+{_classes(model.labels)}
+"""
+
+
+def summarise(config: CheckpointConfig) -> str:
+    """What a card says of figures, limits and facts, in Markdown; for this, no weights are needed.
+
+    Args:
+        config: ``config.json`` of a checkpoint folder.
+    """
+    card, size = config.card, config.architecture["preprocess"]["image_size"]
+    return f"""# {card.name}
+
+**For research use only.** Not a medical device; not for diagnosis.
+
+{_figures(card)}
+
+## Limits
+
+{_limits(card, guarantees(config))}
+
+## Facts
+
+{_facts(card, size, f"stored as {_STORAGE[config.storage]}")}
+
+## Classes
+
+{_classes(config.labels)}
+"""
+
+
+def _figures(card: WeightsCard) -> str:
+    return f"""## Figures
 
 {_metrics(card)}
 
@@ -70,28 +122,7 @@ from, and a sample of the rest.
 
 ### Every scoring
 
-{_scorings(card)}
-
-## Limits
-
-{_limits(card, model)}
-
-## Facts
-
-{_facts(card, parameters, size, storage)}
-
-## Reporting items
-
-After TRIPOD+AI (Collins et al. 2024) and CLAIM (Mongan et al. 2020), as far as they concern a classifier of images.
-
-{_items(card, size)}
-
-## Classes
-
-| class | lineage | looks |
-|---|---|---|
-{_classes(model)}
-"""
+{_scorings(card)}"""
 
 
 def _front_matter(card: WeightsCard) -> str:
@@ -141,12 +172,9 @@ def _elsewhere(card: WeightsCard) -> str:
     if not others:
         return "Not judged on images of another laboratory: nobody knows how they do there."
     names = ("accuracy", "balanced_accuracy", "macro_f1", "coverage", "accepted_accuracy", "ece")
-    rows = (
-        f"| {s.data}{f' ({s.note})' if s.note else ''} | {s.images} | "
-        f"{' | '.join(_interval(s.metrics.get(name)) for name in names)} |"
-        for s in others
-    )
-    return "\n".join((f"| data | images | {' | '.join(names)} |", f"|---|---|{'---|' * len(names)}", *rows))
+    titles = (f"{s.data}, {s.images} images{f', {s.note}' if s.note else ''}" for s in others)
+    rows = (f"| {name} | {' | '.join(_interval(s.metrics.get(name)) for s in others)} |" for name in names)
+    return "\n".join((f"| figure | {' | '.join(titles)} |", f"|---|{'---|' * len(others)}", *rows))
 
 
 def _scorings(card: WeightsCard) -> str:
@@ -168,17 +196,17 @@ def _interval(figure: Mapping[str, float] | None) -> str:
     return f"{value:.2f} % [{low:.2f}–{high:.2f}]"
 
 
-def _limits(card: WeightsCard, model: CellClassifier) -> str:
+def _limits(card: WeightsCard, promises: Sequence[str]) -> str:
     always = (
         "Figures hold for images like the training images: other stains, microscopes, laboratories or image "
         "crops can be much worse.",
         "Probabilities were calibrated, if at all, on images of the same source: elsewhere they are too confident.",
         "The model knows no other classes than those below, and gives every image one of them.",
     )
-    return "\n".join(f"- {limit}" for limit in (*card.limits, *guarantees(model), *always))
+    return "\n".join(f"- {limit}" for limit in (*card.limits, *promises, *always))
 
 
-def _facts(card: WeightsCard, parameters: int, size: int, storage: str) -> str:
+def _facts(card: WeightsCard, size: int, parameters: str) -> str:
     training, speed = card.training, card.speed
     facts = {
         "Version": card.version,
@@ -192,7 +220,7 @@ def _facts(card: WeightsCard, parameters: int, size: int, storage: str) -> str:
         "Epochs": f"{training['epochs']}, of which epoch {training['best_epoch']} was chosen" if training else "",
         "Compute spent": f"{training['hours']} hours on {_machine(training)}" if training else "",
         "Versions": ", ".join(f"{k} {v}" for k, v in training.get("versions", {}).items()),
-        "Parameters": f"{parameters:,}, stored as {_STORAGE[storage]}",
+        "Parameters": parameters,
         "Image size": f"{size} × {size} pixels",
         "Speed": f"{speed['images_per_second']} images a second in batches of {speed['batch_size']} on "
         f"{speed['machine']}"
@@ -244,5 +272,6 @@ def _items(card: WeightsCard, size: int) -> str:
     return "\n".join(("| item | answer |", "|---|---|", *rows))
 
 
-def _classes(model: CellClassifier) -> str:
-    return "\n".join(f"| {cell.name} | {cell.lineage} | {cell.description} |" for cell in model.labels)
+def _classes(labels: LabelSchema) -> str:
+    rows = (f"| {cell.name} | {cell.lineage} | {cell.description} |" for cell in labels)
+    return "\n".join(("| class | lineage | looks |", "|---|---|---|", *rows))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import Protocol, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -18,10 +18,8 @@ from numpy.typing import ArrayLike, NDArray
 from cellnet.cards import Card
 from cellnet.errors import ConfigError, DataError
 from cellnet.inference.table import SUM_TOLERANCE
+from cellnet.labels import LabelSchema
 from cellnet.models.calibrators import labelled, numbers
-
-if TYPE_CHECKING:
-    from cellnet.models import CellClassifier
 
 
 @dataclass(frozen=True)
@@ -254,7 +252,23 @@ to ever exclude: platelet.'
         return f"{words} Too few validation images to ever exclude: {', '.join(always)}." if always else words
 
 
-def guarantees(model: CellClassifier) -> list[str]:
+class Promising(Protocol):
+    """A model, or the file that says what it promises."""
+
+    @property
+    def labels(self) -> LabelSchema:
+        """The classes."""
+
+    @property
+    def risk_control(self) -> RiskControl | None:
+        """What the threshold of the probability guarantees, if anything."""
+
+    @property
+    def sets(self) -> PredictionSets | None:
+        """How prediction sets are made, if at all."""
+
+
+def guarantees(model: Promising) -> list[str]:
     """What a model promises of the images that it accepts and of its prediction sets, in words; nothing if nothing."""
     promises = [] if model.risk_control is None else [str(model.risk_control)]
     promises += [] if model.sets is None else [model.sets.describe(model.labels.names)]
@@ -292,7 +306,7 @@ def _checked(probabilities: ArrayLike, targets: ArrayLike) -> tuple[NDArray[np.f
     return values.astype(np.float32), labels
 
 
-def check_promised(model: CellClassifier, risk: float | None = None, coverage: float | None = None) -> None:
+def check_promised(model: Promising, risk: float | None = None, coverage: float | None = None) -> None:
     """Make sure that a model promises at least what is asked for.
 
     Args:
