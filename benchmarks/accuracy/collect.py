@@ -11,6 +11,7 @@ from __future__ import annotations
 import csv
 import os
 import platform
+import shlex
 import sys
 import tomllib
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import cellnet
+from cellnet.errors import DataError
 from cellnet.evaluation import Estimate
 from cellnet.files import atomic_path
 
@@ -26,25 +28,31 @@ RESULTS = Path(__file__).parents[1] / "results" / "accuracy.csv"
 
 
 def row_of(run: Path) -> dict[str, str]:
-    """The row of one run folder."""
-    model = cellnet.load_pretrained(run / "model")
-    card = model.weights_card
-    if card is None:
-        raise SystemExit(f"{run}/model has no card; train it with `cellnet train`.")
-    config = tomllib.loads((run / "config.toml").read_text(encoding="utf-8"))
+    """The row of one run folder, of one stage or two.
 
+    Raises:
+        DataError: Its model was judged on no test part.
+    """
+    parts = stages(run)
+    model = cellnet.load_pretrained(parts[-1] / "model")
+    card = model.weights_card
+    if card is None or not card.num_test_images:
+        raise DataError(f"{parts[-1]}/model was judged on no test part; train it with `cellnet train`.")
+    epochs = [str(tomllib.loads((part / "config.toml").read_text(encoding="utf-8"))["epochs"]) for part in parts]
+    # No other machine has an absolute path.
+    words = [Path(word).name if word.startswith("/") else word for word in shlex.split(card.command)]
     return {
         "model": card.name,
         "data": f"{card.training_data} pool",
         "image_size": str(model.preprocess.image_size),
-        "epochs": str(config["epochs"]),
+        "epochs": ", then ".join(epochs),
         "start": card.starting_weights,
         "test_images": str(card.num_test_images),
         "accuracy": str(Estimate(**card.metrics["accuracy"])),
         "macro_f1": str(Estimate(**card.metrics["macro_f1"])),
-        "minutes": f"{seconds_of(run) / 60:.0f}",
+        "minutes": f"{sum(map(seconds_of, parts)) / 60:.0f}",
         **machine_facts(),
-        "command": card.command,
+        "command": shlex.join(words),
     }
 
 

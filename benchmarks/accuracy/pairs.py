@@ -8,42 +8,14 @@ The folders are those of ``cellnet train``; the first way is what the others are
 
 from __future__ import annotations
 
-import shlex
 import sys
-import tomllib
 from pathlib import Path
 
-from collect import RESULTS, machine_facts, replace_rows, seconds_of, stages
+from collect import RESULTS, replace_rows, row_of, stages
 
 import cellnet
-from cellnet.errors import DataError
 from cellnet.evaluation.compare import points
 from cellnet.inference import Predictions
-
-
-def row_of(way: str, run: Path) -> dict[str, str]:
-    """What a run says of itself.
-
-    Raises:
-        DataError: It is not done.
-    """
-    parts = stages(run)
-    model = cellnet.load_pretrained(parts[-1] / "model")
-    card = model.weights_card
-    if card is None or not card.num_test_images:
-        raise DataError(f"{parts[-1]}/model was judged on no test part; train it with `cellnet train`.")
-    epochs = [str(tomllib.loads((part / "config.toml").read_text(encoding="utf-8"))["epochs"]) for part in parts]
-    words = [Path(word).name if word.startswith("/") else word for word in shlex.split(card.command)]
-    return {
-        "way": way,
-        "model": model.backbone.name,
-        "image_size": str(model.preprocess.image_size),
-        "start": card.starting_weights,
-        "epochs": ", then ".join(epochs),
-        "minutes": f"{sum(map(seconds_of, parts)) / 60:.0f}",
-        "test_images": str(card.num_test_images),
-        "command": shlex.join(words),
-    }
 
 
 def rows_of(runs: dict[str, Path]) -> list[dict[str, str]]:
@@ -55,12 +27,12 @@ def rows_of(runs: dict[str, Path]) -> list[dict[str, str]]:
     rows = []
     for way, run in runs.items():
         figures = {name: str(figure) for name, figure in compared.models[way].items()}
-        row = row_of(way, run) | figures | {"difference": "", "p": ""}
+        row = {"way": way} | row_of(run) | figures | {"difference": "", "p": ""}
         if way in beside:
             accuracy = beside[way].figures["accuracy"]
             turned = type(accuracy)(-accuracy.value, -accuracy.high, -accuracy.low)  # this way less the first
             row |= {"difference": points(turned), "p": f"{beside[way].test.p:.2g}"}
-        rows.append(row | machine_facts())
+        rows.append(row)
     return rows
 
 

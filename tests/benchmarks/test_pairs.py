@@ -49,4 +49,4 @@ def test_each_way_has_its_figures_and_its_difference_from_the_first(script: Modu
 def test_a_model_that_was_never_judged_is_refused(script: ModuleType, tmp_path: Path) -> None:
     cellnet.create_model("cnn", image_size=32).save(tmp_path / "run" / "model")
     with pytest.raises(DataError, match="was judged on no test part; train it with `cellnet train`"):
-        script.row_of("bare", tmp_path / "run")
+        script.row_of(tmp_path / "run")
