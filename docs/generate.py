@@ -126,7 +126,8 @@ def models() -> None:
         )
     header = ["name", "parameters, with head", "features", "input, px"]
     text = (ROOT / "docs" / "models.md.in").read_text(encoding="utf-8")
-    write("models.md", text.replace("{{ table }}", table(header, rows)))
+    filled = helper("result_tables.py", "fill")(text.replace("{{ table }}", table(header, rows)))
+    write("models.md", filled)
 
 
 def results() -> None:
