@@ -50,6 +50,12 @@ def checkpoint(tiny_model: CellClassifier, tmp_path: Path) -> Path:
     return save(tiny_model, tmp_path / "weights" / "tiny", card=CARD)
 
 
+def test_a_card_that_lacks_something_is_one_clear_error(checkpoint: Path) -> None:
+    edit(checkpoint, lambda c: c["architecture"].pop("preprocess"))
+    with pytest.raises(WeightsError, match=r"card of .* is incomplete \('preprocess'\); fetch the weights anew"):
+        summarise(read_pretrained(checkpoint))
+
+
 @pytest.mark.parametrize("storage", STORAGES)
 def test_round_trip(tiny_model: CellClassifier, synthetic: CellDataset, tmp_path: Path, storage: str) -> None:
     tiny_model.temperature = 1.7

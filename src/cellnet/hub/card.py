@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from cellnet.cards import WeightsCard
+from cellnet.errors import WeightsError
 from cellnet.inference import guarantees
 from cellnet.labels import LabelSchema
 
@@ -87,7 +88,19 @@ def summarise(config: CheckpointConfig) -> str:
 
     Args:
         config: ``config.json`` of a checkpoint folder.
+
+    Raises:
+        WeightsError: It lacks something that every card tells.
     """
+    try:
+        return _summary(config)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise WeightsError(
+            f"The card of {config.card.name!r} is incomplete ({error}); fetch the weights anew."
+        ) from error
+
+
+def _summary(config: CheckpointConfig) -> str:
     card, size = config.card, config.architecture["preprocess"]["image_size"]
     return f"""# {card.name}
 
