@@ -12,7 +12,7 @@ import pytest
 from cellnet.cards import Scoring, WeightsCard
 from cellnet.datasets import CellDataset
 from cellnet.errors import DataError, LabelError
-from cellnet.evaluation import Report, evaluate
+from cellnet.evaluation import Estimate, Report, evaluate
 from cellnet.hub import load, record, save
 from cellnet.hub.card import render_card
 from cellnet.inference import Predictions
@@ -83,6 +83,23 @@ def test_a_reader_finds_it_in_the_card(folder: Path, report: Report) -> None:
     assert "| External validation | 1 other data set, above |" in after
 
 
+def test_the_same_done_again_takes_the_place_of_what_was(folder: Path, report: Report) -> None:
+    for accuracy in (0.25, 0.5):
+        record(folder, replace(report, metrics={"accuracy": Estimate(accuracy, 0.0, 1.0)}), note="again")
+    text = (folder / "README.md").read_text(encoding="utf-8")
+    assert "| accuracy | 50.00 % [0.00–100.00] |" in text
+    assert text.count("(again)") == 2  # both stay in the list of all scorings
+
+
+def test_the_test_part_judged_anew_becomes_the_headline(folder: Path, report: Report) -> None:
+    card = record(folder, replace(report, dataset="Home", part="test"), headline=True)
+    assert card.num_test_images == report.n
+    assert card.metrics["accuracy"]["value"] == report.accuracy.value
+    assert card.headline == card.scorings[-1]
+    assert card.scorings[0] == HOME
+    assert load(folder).weights_card == card
+
+
 def test_older_versions_are_listed_but_not_among_the_figures(tiny_model: CellClassifier) -> None:
     card = replace(CARD, version="2", scorings=(*CARD.scorings, replace(HOME, data="Elsewhere")))
     text = render_card(card, tiny_model, source="./tiny", storage="int8")
@@ -101,6 +118,8 @@ def test_what_is_refused(folder: Path, report: Report) -> None:
     card = (folder / "README.md").read_bytes()
     with pytest.raises(DataError, match="judges the training part"):
         record(folder, replace(report, part="train"))
+    with pytest.raises(DataError, match="Only a test part gives the headline"):
+        record(folder, replace(report, part="val"), headline=True)
     schema = report.schema
     fewer = type(schema).from_names(schema.names[:2])
     table = np.eye(2, dtype=np.float32)

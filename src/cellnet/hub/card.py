@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from cellnet.cards import WeightsCard
+from cellnet.cards import Scoring, WeightsCard
 from cellnet.errors import WeightsError
 from cellnet.inference import guarantees
 from cellnet.labels import LabelSchema
@@ -178,10 +178,15 @@ def _per_class(card: WeightsCard) -> str:
     return "\n".join(("| class | images | recall | precision |", "|---|---|---|---|", *rows))
 
 
+def _others(card: WeightsCard) -> list[Scoring]:
+    """Scorings of these weights on data sets that they were not trained on; of those done alike, the last."""
+    home = (card.training_set.get("title", card.training_data), card.training_data)
+    scorings = (s for s in card.scorings if s.data not in home and s.version == card.version)
+    return list({(s.data, s.part, s.note): s for s in scorings}.values())
+
+
 def _elsewhere(card: WeightsCard) -> str:
-    """Scorings of these weights on data sets that they were not trained on."""
-    home = card.training_set.get("title", card.training_data)
-    others = [s for s in card.scorings if s.data != home and s.version == card.version]
+    others = _others(card)
     if not others:
         return "Not judged on images of another laboratory: nobody knows how they do there."
     names = ("accuracy", "balanced_accuracy", "macro_f1", "coverage", "accepted_accuracy", "ece")
@@ -257,8 +262,7 @@ def _training_data(card: WeightsCard) -> str:
 
 def _items(card: WeightsCard, size: int) -> str:
     facts, images = card.training_set, card.num_test_images
-    home = facts.get("title", card.training_data)
-    others = len({s.data for s in card.scorings if s.data != home})
+    others = len({s.data for s in _others(card)})
     items = {
         "Purpose": "Name the class of one blood cell in an image; research only",
         "Source of data": f"{_training_data(card) or 'not stated'}; citation: {facts.get('citation', 'not stated')}",

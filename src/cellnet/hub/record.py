@@ -26,19 +26,21 @@ if TYPE_CHECKING:
     from cellnet.models import CellClassifier
 
 
-def record(folder: str | os.PathLike[str], report: Report, *, note: str = "") -> WeightsCard:
+def record(folder: str | os.PathLike[str], report: Report, *, note: str = "", headline: bool = False) -> WeightsCard:
     """Add a report to the card of a checkpoint folder: one scoring more, its figures beside those before.
 
     Args:
         folder: A checkpoint folder of one's own.
         report: From images that the model was not trained on, e.g. another laboratory's.
         note: How it was done, where that is not plain.
+        headline: The report judges the test part anew, e.g. after `refit`: its figures become those that the card
+            states first. The ones before stay among its scorings.
 
     Returns:
         The card as it stands in the folder now.
 
     Raises:
-        DataError: The report judges training images.
+        DataError: The report judges training images, or is to be the headline and does not judge a test part.
         LabelError: The report is about other classes than the model's.
         WeightsError: The folder is no whole checkpoint.
         ConfigError: It cannot be written.
@@ -46,8 +48,12 @@ def record(folder: str | os.PathLike[str], report: Report, *, note: str = "") ->
     path = Path(folder)
     model, config = load(path), CheckpointConfig.read(path)
     check_report(report, model.labels)
+    if headline and report.part != "test":
+        raise DataError("Only a test part gives the headline of a card; evaluate that part, or leave out headline.")
     scoring = report.scoring(version=config.card.version, note=note)
     card = replace(config.card, scorings=(*config.card.scorings, scoring))
+    if headline:
+        card = replace(card, metrics=scoring.metrics, num_test_images=scoring.images)
     write_text(path / README, render_card(card, model, source=f"./{path.resolve().name}", storage=config.storage))
     replace(config, card=card).write(path)
     return card
@@ -57,7 +63,8 @@ def refit(model: CellClassifier, folder: str | os.PathLike[str]) -> Path:
     """Write what was fitted beside the weights anew: probes, calibration, thresholds, prediction sets.
 
     The weights file stays as it is to the byte, and so do card, golden logits and folders that share the weights. The
-    probes go into a file of their own, ``probes.safetensors``.
+    probes go into a file of their own, ``probes.safetensors``. What the card says of abstention was measured before:
+    evaluate the test part anew, and `record` that as its headline.
 
     Args:
         model: What `load` made of the folder, fitted anew.
