@@ -4,8 +4,8 @@
 
 One image at a time on one core, and 32 at a time on all cores. Every side starts from the same bytes of the model's own
 size and normalises them. The reference is timm's network as it is, in evaluation mode, without gradients; for the
-hybrid, both networks and the study's dense layers. ``cellnet: model(images)`` gives logits, ``cellnet: predict`` the
-whole table of predictions. ONNX Runtime and OpenVINO run timm's network too; where they are not installed
+hybrid, both networks and the study's dense layers. ``cellnet: model(images)`` gives logits, ``cellnet: fused`` those of
+`cellnet.models.fuse`, ``cellnet: predict`` the whole table of predictions by the fused model, as of many images. ONNX Runtime and OpenVINO run timm's network too; where they are not installed
 (pip install onnx onnxscript onnxruntime openvino) they are left out.
 """
 
@@ -138,8 +138,10 @@ def contestants(
     plain = peers(name)
     runs = {what: eager(module) for what, module in plain.items()}
     runs |= {what: RUNTIMES[what](plain["timm"].eval(), images, threads) for what in runtimes}
+    fused = model.fuse()
     runs["cellnet: model(images)"] = eager(model)
-    runs["cellnet: predict"] = lambda: model.predict(images, batch_size=batch)
+    runs["cellnet: fused"] = eager(fused)
+    runs["cellnet: predict"] = lambda: fused.predict(images, batch_size=batch)
     return side, runs
 
 

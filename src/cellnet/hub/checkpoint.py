@@ -54,11 +54,13 @@ def save(
         The folder.
 
     Raises:
-        ConfigError: The folder holds something, or cannot be written.
+        ConfigError: The folder holds something, or cannot be written; or the model is a fused one.
         WeightsError: A weight is not finite.
         UnknownNameError: An unknown storage.
         DataError: Golden images of another type or shape.
     """
+    if model.fused:
+        raise ConfigError("A fused model only predicts; save the model that it was made of.")
     final = Path(folder)
     name = final.resolve().name
     packed = pack(model.state_dict(), storage)

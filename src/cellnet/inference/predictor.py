@@ -21,11 +21,15 @@ from cellnet.inference.inputs import KINDS, Source, open_sources
 from cellnet.inference.ood import abstain, energy_score
 from cellnet.inference.predictions import Predictions
 from cellnet.inference.views import cuts, make_views
+from cellnet.models.fusion import fuse
 
 if TYPE_CHECKING:
     from cellnet.images import Preprocess
     from cellnet.inference.explanation import Explanation
     from cellnet.models import CellClassifier
+
+FUSED_FROM = 64
+"""Images that are worth a fused copy of the model, which costs as much as a few of them."""
 
 MAX_READERS = 8
 """Threads that read images: more only help where the disk, not the model, is slow."""
@@ -42,7 +46,8 @@ def predict(
 ) -> Predictions:
     """Classify images.
 
-    The model is run in evaluation mode without gradients, and is left as it was found. ``model.calibrator`` turns
+    The model is run in evaluation mode without gradients, and is left as it was found; many images are seen by a
+    fused copy of it (`cellnet.models.fuse`), which gives the same logits up to rounding. ``model.calibrator`` turns
     logits into probabilities; ``model.thresholds`` decide where it abstains, and ``model.sets``, where there are
     some, which classes cannot be excluded. Where ``model.tta`` is true, the logits are the mean over seven views of
     each image; features, distance and words are those of the image as it is.
@@ -85,13 +90,14 @@ def predict(
         closing(_read_ahead(sources, cuts(model.preprocess, model.tta), batch_size)) as batches,
         _progress_bar(total, progress) as advance,
     ):
+        runner = fuse(model) if total is not None and total >= FUSED_FROM and not model.fused else model
         for batch, images in batches:
             files += [source.name for source in batch]
             targets += [source.target for source in batch]
             errors += [None if isinstance(image, Tensor) else image for image in images]
             readable = [image for image in images if isinstance(image, Tensor)]
             if readable:
-                outputs.append(_run(model, readable, place, features))
+                outputs.append(_run(runner, readable, place, features))
             advance(len(batch))
     if not files:
         raise DataError(f"There is nothing to predict; give {KINDS}.")
@@ -150,13 +156,14 @@ def torch_device(name: str | torch.device) -> torch.device:
 def evaluation_mode(model: nn.Module) -> Iterator[None]:
     """Evaluation mode within the block; afterwards every module is in the mode it was in."""
     # Flag by flag: with a frozen backbone, parts of a model in training are in evaluation mode.
-    modes = [(module, module.training) for module in model.modules()]
+    switched = [module for module in model.modules() if module.training]
     try:
-        model.eval()
+        for module in switched:
+            module.training = False
         yield
     finally:
-        for module, training in modes:
-            module.training = training
+        for module in switched:
+            module.training = True
 
 
 @contextmanager
@@ -169,10 +176,18 @@ def _on_device(model: nn.Module, device: str | torch.device | None) -> Iterator[
     home = next(model.parameters()).device
     place = home if device is None else torch_device(device)
     try:
-        model.to(place).to(memory_format=torch.channels_last)
+        if not all(map(partial(_lies, place), [*model.parameters(), *model.buffers()])):  # to() walks for long
+            model.to(place).to(memory_format=torch.channels_last)
         yield place
     finally:
-        model.to(home)
+        if place != home:
+            model.to(home)
+
+
+def _lies(place: torch.device, tensor: Tensor) -> bool:
+    """Whether a tensor lies there, and channels-last."""
+    flat = tensor.ndim != 4 or tensor.is_contiguous(memory_format=torch.channels_last)
+    return tensor.device == place and flat
 
 
 def _read_ahead(

@@ -11,6 +11,7 @@ from cellnet.models.classifier import CellClassifier
 from cellnet.models.contrastive import ContrastiveClassifier
 from cellnet.models.describe import describe_models
 from cellnet.models.factory import create_model, from_architecture, list_models
+from cellnet.models.fusion import fuse
 from cellnet.models.heads import FusionHead, Head, LinearHead, StudyHead
 from cellnet.models.hybrid import HybridInceptionXception
 from cellnet.models.restriction import restrict
@@ -34,6 +35,7 @@ __all__ = [
     "create_model",
     "describe_models",
     "from_architecture",
+    "fuse",
     "list_models",
     "restrict",
     "transfer",

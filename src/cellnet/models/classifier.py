@@ -49,6 +49,7 @@ class CellClassifier(ModelVerbs, nn.Module):
             without a card.
         probes: What is read off the features beside the classes, see `cellnet.models.probes`: `familiarity` and
             `attributes`, where they were fitted.
+        fused: True for a copy made by `fuse`, which predicts and can be neither trained nor saved.
         golden: Images and logits to compare with, where they came from a checkpoint: see `self_test`.
 
     Raises:
@@ -86,6 +87,7 @@ class CellClassifier(ModelVerbs, nn.Module):
         self.risk_control: RiskControl | None = None
         self.sets: PredictionSets | None = None
         self.tta = False
+        self.fused = False
         self.nucleus_share: float | None = None
         self.weights_card: WeightsCard | None = None
         self.origins: tuple[WeightsCard | None, ...] = ()
@@ -160,7 +162,13 @@ class CellClassifier(ModelVerbs, nn.Module):
         return "backbone" in self._frozen
 
     def train(self, mode: bool = True) -> Self:
-        """Switch to training (or evaluation); what is frozen stays in evaluation."""
+        """Switch to training (or evaluation); what is frozen stays in evaluation.
+
+        Raises:
+            ConfigError: A `fused` model is to be trained.
+        """
+        if mode and self.fused:
+            raise ConfigError("A fused model only predicts; train the model that it was made of.")
         super().train(mode)
         for name in self._frozen:
             self.get_submodule(name).eval()

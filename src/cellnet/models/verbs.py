@@ -71,6 +71,10 @@ class ModelVerbs:
         """
         return import_module("cellnet.models").restrict(self, names)  # type: ignore[no-any-return]
 
+    def fuse(self) -> CellClassifier:
+        """A copy that predicts the same sooner, and does nothing else: `cellnet.models.fuse`."""
+        return import_module("cellnet.models").fuse(self)  # type: ignore[no-any-return]
+
     def transfer(self, labels: LabelSchema | None = None, **options: Any) -> CellClassifier:
         """A copy to train on, on other images or for other classes: `cellnet.models.transfer`.
 
