@@ -141,11 +141,13 @@ def row_of(
 def judge_elsewhere(folder: Path, places: list[Path]) -> list[dict[str, str]]:
     """Judge shipped weights on other laboratories' folders, as they are and adapted; figures go into the card, too."""
     model, config = load(folder), CheckpointConfig.read(folder)
+    # Of scale, `adapt` can only match what the model knows.
+    how = "adapted to" if model.nucleus_share is not None else "normalisation measured on"
     rows = []
     for place in places:
         cells = cellnet.load_dataset("folder", place).harmonise(model.labels)
         images = [cells.image(i) for i in range(len(cells))]
-        for note, judged in (("", model), ("adapted to these images", model.adapt(images))):
+        for note, judged in (("", model), (f"{how} these images", model.adapt(images))):
             report = cellnet.evaluate(judged, cells, title=place.name)
             record(folder, replace(report, dataset=place.name), note=note)
             data = ", ".join(filter(None, (place.name, note)))

@@ -76,12 +76,17 @@ def test_shipped_weights_carry_all_that_was_fitted(
     assert again.familiarity.weight.any()
     assert (into / "net" / "train.toml").read_text() == CONFIG
     assert (into / "net" / "history.csv").exists()
-    assert again.weights_card == card
+    assert again.weights_card is not None
+    *before, last = again.weights_card.scorings
+    assert tuple(before) == card.scorings
+    assert (last.part, last.note) == ("test", "thresholds fitted anew")
+    assert again.weights_card.metrics == last.metrics
+    assert last.metrics["accuracy"] == card.metrics["accuracy"]
     assert (into / "net" / "probes.safetensors").exists()
     call(scripts["refit"], monkeypatch, "net", "--root", pbc_root, "--within", into, "--keep-words", "--whole")
     assert not (into / "net" / "probes.safetensors").exists()
     whole = load(into / "net")
-    assert whole.weights_card == card
+    assert len(whole.weights_card.scorings) == len(card.scorings) + 2
     assert whole.attributes is not None
     assert torch.equal(whole.attributes.weight, again.attributes.weight)
     for name, value in again.backbone.state_dict().items():
