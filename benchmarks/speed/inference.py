@@ -5,7 +5,8 @@
 One image at a time on one core, and 32 at a time on all cores. Every side starts from the same bytes of the model's own
 size and normalises them. The reference is timm's network as it is, in evaluation mode, without gradients; for the
 hybrid, both networks and the study's dense layers. ``cellnet: model(images)`` gives logits, ``cellnet: fused`` those of
-`cellnet.models.fuse`, ``cellnet: predict`` the whole table of predictions by the fused model, as of many images. ONNX Runtime and OpenVINO run timm's network too; where they are not installed
+`cellnet.models.fuse`, ``cellnet: predict`` the whole table of predictions by the fused model, as of many images. ONNX
+Runtime and OpenVINO run timm's network too; where they are not installed
 (pip install onnx onnxscript onnxruntime openvino) they are left out.
 """
 
