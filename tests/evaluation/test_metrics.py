@@ -116,3 +116,14 @@ def test_leading_dimensions_are_kept() -> None:
 def test_labels_that_do_not_fit_are_refused(targets: list, predicted: list, message: str) -> None:
     with pytest.raises(LabelError, match=message):
         metrics.confusion_matrix(targets, predicted, 3)
+
+
+def test_more_images_than_are_counted_at_a_time() -> None:
+    generator = np.random.default_rng(0)
+    pairs = generator.integers(0, 5, (2 * metrics.BLOCK + 7, 2))
+    confusion = metrics.confusion_matrix(*pairs.T, 5)  # every other number of an array
+    assert np.array_equal(confusion, sk.confusion_matrix(*pairs.T, labels=range(5)))
+    for wrong in (5, -1):
+        pairs[-1, 1] = wrong
+        with pytest.raises(LabelError, match=rf"Labels run from {min(wrong, 0)} to {max(wrong, 4)}, but 5 classes"):
+            metrics.confusion_matrix(*pairs.T, 5)
