@@ -14,7 +14,10 @@ from torch.autograd.function import once_differentiable
 from cellnet.errors import ConfigError, DataError, LabelError
 
 BLOCK_ELEMENTS = 2**21
-"""Similarities held at once: 8 MiB in float32."""
+"""Similarities held at once, at most: 8 MiB in float32."""
+
+SMALL = 2**18
+"""So many are held at once whatever their share of all; of more, a sixteenth."""
 
 
 class SupConLoss(nn.Module):
@@ -154,7 +157,8 @@ class _SupCon(torch.autograd.Function):
         grad_contrast = -pulled[which]
         grad_contrast[first : first + rows] += pull * z
 
-        size = max(1, BLOCK_ELEMENTS // len(contrast))
+        elements = min(BLOCK_ELEMENTS, max(SMALL, rows * len(contrast) // 16))
+        size = max(1, elements // len(contrast))
         for start in range(0, rows, size):
             block = z[start : start + size]
             near = block @ contrast.T
