@@ -13,9 +13,9 @@ from torch import Tensor
 from cellnet.datasets import CellDataset
 from cellnet.errors import ConfigError, DataError, LabelError, WeightsError
 from cellnet.images import decode
-from cellnet.inference import energy_score, fit_thresholds, predict, softmax, torch_device
+from cellnet.inference import energy_score, fit_thresholds, predict, predictor, softmax, torch_device
 from cellnet.labels import LabelSchema
-from cellnet.models import CellClassifier
+from cellnet.models import CellClassifier, fuse
 
 
 @pytest.fixture
@@ -268,3 +268,22 @@ def test_a_diverged_model_is_refused(tiny_model: CellClassifier, synthetic: Cell
         next(tiny_model.head.parameters()).fill_(float("nan"))
     with pytest.raises(WeightsError, match="not finite"):
         predict(tiny_model, synthetic)
+
+
+def test_many_images_are_seen_by_a_fused_copy(
+    tiny_model: CellClassifier, synthetic: CellDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = torch.stack([synthetic.image(i) for i in range(len(synthetic))])
+    before = {name: tensor.clone() for name, tensor in tiny_model.state_dict().items()}
+    found, copies = {}, []
+    monkeypatch.setattr(predictor, "fuse", lambda model: copies.append(fuse(model)) or copies[-1])
+    for least in (len(images), len(images) + 1):
+        monkeypatch.setattr(predictor, "FUSED_FROM", least)
+        found[least] = predict(tiny_model, images).logits
+    assert [copy.fused for copy in copies] == [True]  # for the first alone
+    fused, plain = found.values()
+    np.testing.assert_allclose(fused, plain, atol=1e-4)
+    assert not tiny_model.fused
+    assert all(torch.equal(tensor, before[name]) for name, tensor in tiny_model.state_dict().items())
+    predict(copies[0], images)
+    assert len(copies) == 1  # it is not made again of a copy

@@ -90,7 +90,7 @@ def predict(
         closing(_read_ahead(sources, cuts(model.preprocess, model.tta), batch_size)) as batches,
         _progress_bar(total, progress) as advance,
     ):
-        runner = fuse(model) if total is not None and total >= FUSED_FROM and not model.fused else model
+        runner = fuse(model) if (total or 0) >= FUSED_FROM and not model.fused else model
         for batch, images in batches:
             files += [source.name for source in batch]
             targets += [source.target for source in batch]
