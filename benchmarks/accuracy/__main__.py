@@ -54,6 +54,12 @@ def create_parser() -> argparse.ArgumentParser:
         command.add_argument("--shuffling", default="both", help="both, without or with; of the study's protocol")
         command.add_argument("--image-size", type=int, help="side of the images in pixels; the protocol's if not given")
         command.add_argument("--epochs", type=int, help="the protocol's if not given; longer rows follow in proportion")
+        command.add_argument(
+            "--norm-batches",
+            type=int,
+            default=0,
+            help="measure the statistics of batch normalisation over so many batches before judging: for few epochs",
+        )
         command.add_argument("--budget", type=float, metavar="MINUTES", help="time of all rows, in place of --epochs")
         command.add_argument("--starts", type=Path, metavar="DIR", help="folder with start files")
         command.add_argument("--device", default="auto", help="auto, cpu or cuda")
@@ -74,6 +80,8 @@ def carry_out(given: argparse.Namespace) -> list[str]:
     check_name("protocol", given.protocol, list_protocols())
     chosen = choose(given.rows, small_rows() if rehearsal else ROWS)
     check_time(given.epochs, given.budget)
+    if given.norm_batches < 0:
+        raise ConfigError(f"--norm-batches {given.norm_batches} is out of range; give 0 or more, e.g. 20.")
     device = find_device(given.device)
     if rehearsal:
         given.image_size = given.image_size or IMAGE_SIZE
@@ -87,6 +95,7 @@ def carry_out(given: argparse.Namespace) -> list[str]:
         starts,
         hub=not rehearsal and given.hub,
         compile=given.compile,
+        norm_batches=given.norm_batches,
         rehearsal=rehearsal,
     )
     tasks = tasks_of(chosen, setting, given.shuffling)
@@ -165,6 +174,8 @@ def command_of(given: argparse.Namespace, task: Task, epochs: int) -> str:
     for name, path in paths.items():
         if path is not None:
             words += [f"--{name}", path.name if path.is_absolute() else str(path)]
+    if given.norm_batches:
+        words += ["--norm-batches", str(given.norm_batches)]
     words += [f"--{name}" for name in ("hub", "compile") if getattr(given, name, False)]
     return shlex.join([*words, "--device", task.setting.device])
 

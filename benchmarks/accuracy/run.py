@@ -105,7 +105,13 @@ class Table:
 
     def _wanted(self, task: Task) -> dict[str, Any]:
         """What must be the same to go on with a row, beside its epochs."""
-        return {"start": task.start, "device": self._setting.device, "compile": self._setting.compile}
+        setting = self._setting
+        return {
+            "start": task.start,
+            "device": setting.device,
+            "compile": setting.compile,
+            "norm_batches": setting.norm_batches,
+        }
 
     def _cells(self, task: Task) -> Cells:
         """The cells of a row, read where it is done."""

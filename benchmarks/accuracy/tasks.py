@@ -35,6 +35,8 @@ class Setting:
         starts: Folder of the start files.
         hub: Start from the Hub's ImageNet weights, where the study did.
         compile: Compile the networks on a GPU.
+        norm_batches: Batches over which the statistics of batch normalisation are measured before a model is judged; 0
+            keeps the running ones, as the study did.
         rehearsal: Go a GPU's way on the processor: images that lie on the device, and are augmented there.
     """
 
@@ -45,6 +47,7 @@ class Setting:
     starts: Path | None = None
     hub: bool = False
     compile: bool = False
+    norm_batches: int = 0
     rehearsal: bool = False
 
     @property
@@ -58,11 +61,12 @@ class Setting:
         return "cpu" if self.device == "cpu" else None
 
     @property
-    def of_device(self) -> dict[str, Any]:
-        """Training options of this kind of device; they go before all others."""
+    def of_all(self) -> dict[str, Any]:
+        """Training options of the command and of this kind of device; they go before all others."""
+        shared = {"norm_batches": self.norm_batches}
         if self.device != "cuda":
-            return {"on_device": self.rehearsal}
-        return {
+            return shared | {"on_device": self.rehearsal}
+        return shared | {
             "precision": "auto",
             "channels_last": True,
             "compile": self.compile,
@@ -115,7 +119,7 @@ class Task:
         """
         setting, row = self.setting, self.row
         own = setting.protocol.for_model(row.model)[0].to_dict()
-        config = TrainConfig.from_dict({**own, **row.train, **setting.of_device})
+        config = TrainConfig.from_dict({**own, **row.train, **setting.of_all})
         share = epochs / setting.epochs
         if row.kind == "fused":
             return [_scaled(replace(config, epochs=FUSED_EPOCHS), share)]

@@ -48,7 +48,7 @@ def rehearse(out: Path, *words: str) -> int:
     return int(command.main(["rehearse", "--out", str(out), "--device", "cpu", *words]))
 
 
-SOME = ("--rows", "cnn,supcon,hybrid_two_stage,mobilenet_v2_start", "--shuffling", "with")
+SOME = ("--rows", "cnn,supcon,hybrid_two_stage,mobilenet_v2_start", "--shuffling", "with", "--norm-batches", "2")
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +102,7 @@ def test_the_command_of_a_row_makes_that_row(rehearsed: Path) -> None:
     assert (python, dash, name) == ("python", "-m", "benchmarks.accuracy")
     given = command.create_parser().parse_args(words)
     assert (given.rows, given.shuffling, given.image_size, given.epochs) == ("cnn", "with", 32, 1)
+    assert given.norm_batches == 2
 
 
 def test_rows_that_are_done_are_read(rehearsed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -155,6 +156,7 @@ def test_a_row_that_was_cut_off_goes_on(tmp_path: Path, monkeypatch: pytest.Monk
         (["--budget", "nan"], "--budget nan is out of range"),
         (["--epochs", "0"], "--epochs 0 is out of range"),
         (["--epochs", "1", "--budget", "5"], "exclude each other"),
+        (["--norm-batches", "-1"], "--norm-batches -1 is out of range"),
         (["--rows", "cnn", "--budget", "1e-9"], "--budget allows 1e-09; give more"),
         (["--rows", "mobilenet_v2_start", "--starts", "."], "where there is none; give another folder"),
     ],
@@ -236,6 +238,7 @@ def test_rows_are_trained_as_the_study_says() -> None:
     assert (config.epochs, config.warmup_epochs) == (8, 0.5)
     (config,) = task("vgg16", device="cuda", compile=True).configs(10)
     assert (config.precision, config.channels_last, config.compile, config.on_device) == ("auto", True, True, True)
+    assert [task("vgg16", norm_batches=count).configs(1)[0].norm_batches for count in (0, 20)] == [0, 20]
     assert [task("supcon", rehearsal=way).configs(1)[0].on_device for way in (False, True)] == [False, True]
 
 
