@@ -181,7 +181,7 @@ def test_a_gpu_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_what_is_there_already_is_not_mixed(rehearsed: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = ("--rows", "cnn", "--shuffling", "with")
+    words = ("--rows", "cnn", *SOME[2:])
     assert rehearse(rehearsed, *words, "--image-size", "48") == 1  # other drawn images
     assert "cpu.csv holds rows of synthetic, 96 images" in capsys.readouterr().err
     (rehearsed / "results" / "cpu.csv").rename(rehearsed / "kept.csv")
@@ -192,6 +192,8 @@ def test_what_is_there_already_is_not_mixed(rehearsed: Path, capsys: pytest.Capt
         (rehearsed / "kept.csv").rename(rehearsed / "results" / "cpu.csv")
     assert rehearse(rehearsed, *words, "--epochs", "7") == 1
     assert "cannot be continued: epochs was 1, is 7" in capsys.readouterr().err
+    assert rehearse(rehearsed, *words, "--norm-batches", "3") == 1
+    assert "cannot be continued: norm_batches was 2, is 3" in capsys.readouterr().err
 
 
 def test_a_row_that_fails_leaves_the_others(
@@ -201,7 +203,7 @@ def test_a_row_that_fails_leaves_the_others(
         raise ConfigError("The loss is not finite.")
 
     monkeypatch.setattr(module("run"), "train_and_report", fail)
-    assert rehearse(rehearsed, "--rows", "cnn,unet", "--shuffling", "with") == 1
+    assert rehearse(rehearsed, "--rows", "cnn,unet", *SOME[2:]) == 1
     assert "Failed: study-with-32px/unet: The loss is not finite." in capsys.readouterr().err
     found = read(rehearsed / "results" / "cpu.csv")
     assert "cnn" in found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from cellnet.cli.pack import pack
-from cellnet.datasets import CellFolder, load_dataset
+from cellnet.datasets import CellFolder, load_dataset, write_list
 from cellnet.datasets.packed import PackedCells
 from cellnet.errors import CellnetError, ConfigError, DataError
 from cellnet.images import Preprocess
@@ -69,6 +70,19 @@ def test_images_as_they_are_and_without_some(folder: Path, tmp_path: Path) -> No
     assert len(packed) == 15
     assert packed.image(0).shape == (3, 24, 24)
     assert packed.preprocess is None
+
+
+def test_only_images_of_a_list(folder: Path, tmp_path: Path) -> None:
+    cells = CellFolder(folder).subset([0, 5, 9])
+    write_list(tmp_path / "three.txt", cells)
+    words = ("--dataset", "folder", "--root", folder, "--only", tmp_path / "three.txt")
+    run(*words, "--out", tmp_path / "p", "--json")
+    assert PackedCells(tmp_path / "p").fingerprint() == cells.fingerprint()
+    with pytest.raises(DataError, match="not in the data set"):  # one of the three was left out
+        (tmp_path / "out").mkdir()
+        shutil.copy(cells.files[0], tmp_path / "out")
+        run(*words, "--exclude", tmp_path / "out", "--out", tmp_path / "q")
+    assert not (tmp_path / "q").exists()
 
 
 @pytest.mark.parametrize(

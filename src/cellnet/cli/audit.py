@@ -16,6 +16,7 @@ def audit(
     dataset: options.Dataset = "pbc",
     root: options.Root = None,
     exclude: options.Exclude = None,
+    only: options.Only = None,
     split: Annotated[
         str,
         typer.Option("--split", help="Shares of the parts, `official`, a split's CSV file, or `none`: all as one."),
@@ -38,7 +39,7 @@ def audit(
     from cellnet.datasets import write_split as write
     from cellnet.datasets.audit import audit as look
 
-    images = open_dataset(dataset, root, exclude)
+    images = open_dataset(dataset, root, exclude, only)
     parts = (images,) if split == "none" else divide(images, split, split_seed)[0]
     found = look(*parts, near=near, progress=not json)
     if out is not None:

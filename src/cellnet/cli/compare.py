@@ -34,6 +34,7 @@ def compare(
     dataset: options.Dataset = "pbc",
     root: options.Root = None,
     exclude: options.Exclude = None,
+    only: options.Only = None,
     split: Split = None,
     split_seed: SplitSeed = None,
     recipe: Recipe,
@@ -54,7 +55,7 @@ def compare(
     if "split_seed" in choices and split is not None and (split == "official" or split.endswith(".csv")):
         raise ConfigError(f"--split {split} has no seed to vary; give shares, e.g. --split 0.7,0.1,0.2.")
     models = choices.pop("model", None)
-    images = open_dataset(dataset, root, exclude)
+    images = open_dataset(dataset, root, exclude, only)
     log.print(images.summary())
     divided = cache(lambda seed: recipe.divide(images, split, seed))
     trials = [

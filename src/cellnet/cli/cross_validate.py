@@ -20,6 +20,7 @@ def cross_validate(
     dataset: options.Dataset = "pbc",
     root: options.Root = None,
     exclude: options.Exclude = None,
+    only: options.Only = None,
     recipe: Recipe,
     folds: Annotated[int, typer.Option("--folds", help="Parts that are held out in turn.")] = 5,
     repeats: Annotated[int, typer.Option("--repeats", help="How often the images are divided anew.")] = 1,
@@ -36,7 +37,7 @@ def cross_validate(
     from cellnet.training import ProgressBar
 
     config = recipe.train_config()
-    images = open_dataset(dataset, root, exclude)
+    images = open_dataset(dataset, root, exclude, only)
     log.print(images.summary())
     result = run(
         images,

@@ -21,6 +21,7 @@ def evaluate(
     dataset: options.Dataset = "pbc",
     root: options.Root = None,
     exclude: options.Exclude = None,
+    only: options.Only = None,
     part: Annotated[
         str, typer.Option("--part", help="train, val, test, or `all` for a set that no part was trained on.")
     ] = "test",
@@ -113,7 +114,7 @@ def evaluate(
         report = Report.from_predictions(Predictions.read_csv(predictions), title=predictions.name)
     else:
         net = open_model(model, classes, tta)
-        images = open_dataset(dataset, root, exclude)
+        images = open_dataset(dataset, root, exclude, only)
         if harmonise:
             images = images.harmonise(net.labels)
         if prevalence is not None:

@@ -19,6 +19,7 @@ def find_lr(
     dataset: options.Dataset = "pbc",
     root: options.Root = None,
     exclude: options.Exclude = None,
+    only: options.Only = None,
     split: Split = None,
     split_seed: SplitSeed = None,
     recipe: Recipe,
@@ -38,7 +39,7 @@ def find_lr(
     from cellnet.experiments import find_learning_rate
 
     config = recipe.train_config()
-    parts, _ = recipe.divide(open_dataset(dataset, root, exclude), split, split_seed)
+    parts, _ = recipe.divide(open_dataset(dataset, root, exclude, only), split, split_seed)
     torch.manual_seed(config.seed)
     with log.status("Trying learning rates …"):
         found = find_learning_rate(recipe.create(parts[0].labels), parts[0], config, steps=steps, device=device)

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from cellnet.models import CellClassifier
 
 
-def open_dataset(name: str, root: Path | None, exclude: str | None) -> CellDataset:
-    """The data set that ``--dataset``, ``--root`` and ``--exclude`` name."""
-    from cellnet.datasets import load_dataset, samples
+def open_dataset(name: str, root: Path | None, exclude: str | None, only: Path | None) -> CellDataset:
+    """The data set that ``--dataset``, ``--root``, ``--exclude`` and ``--only`` name."""
+    from cellnet.datasets import load_dataset, read_list, samples
     from cellnet.images import list_images
 
     left_out: list[str] = []
@@ -24,7 +24,8 @@ def open_dataset(name: str, root: Path | None, exclude: str | None) -> CellDatas
         left_out = samples().files
     elif exclude is not None:
         left_out = [str(path) for path in list_images(Path(exclude))]
-    return load_dataset(name, root, exclude=left_out)
+    images = load_dataset(name, root, exclude=left_out)
+    return images if only is None else read_list(only, images)
 
 
 def parse_split(words: str) -> tuple[float, ...]:

@@ -13,6 +13,10 @@ Exclude = Annotated[
     str | None,
     typer.Option("--exclude", help="Leave images out: `samples` (the shipped ones) or a folder of images."),
 ]
+Only = Annotated[
+    Path | None,
+    typer.Option("--only", help="Keep only the images that a text file lists, e.g. basophil/BA_101.jpg, one a line."),
+]
 Split = Annotated[
     str, typer.Option("--split", help="Shares of train, validation and test; or `official`, or a split's CSV file.")
 ]

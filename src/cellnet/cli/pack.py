@@ -18,6 +18,7 @@ def pack(
     dataset: options.Dataset = "pbc",
     root: options.Root = None,
     exclude: options.Exclude = None,
+    only: options.Only = None,
     image_size: Annotated[
         int | None, typer.Option("--image-size", help="Side of the packed images, pixels; as they are if not given.")
     ] = None,
@@ -38,7 +39,7 @@ def pack(
     if image_size is None and crop != 1:
         raise ConfigError(f"--crop {crop:g} needs the size to bring the crop to; add e.g. --image-size 128.")
     preprocess = None if image_size is None else Preprocess(image_size, crop=crop)
-    images = open_dataset(dataset, root, exclude)
+    images = open_dataset(dataset, root, exclude, only)
     packed = PackedCells(write(images, out, preprocess, overwrite=overwrite, progress=not json), verify=False)
     height, width = packed.image(0).shape[1:]
     size = 3 * len(packed) * height * width

@@ -23,6 +23,7 @@ def train(
     dataset: options.Dataset = "pbc",
     root: options.Root = None,
     exclude: options.Exclude = None,
+    only: options.Only = None,
     split: Split = None,
     split_seed: SplitSeed = None,
     recipe: Recipe,
@@ -80,7 +81,7 @@ def train(
         )
     callbacks = [ProgressBar(log), *([TensorBoard(out / "tensorboard")] if tensorboard else [])]
     config = recipe.train_config()
-    images = open_dataset(dataset, root, exclude)
+    images = open_dataset(dataset, root, exclude, only)
     log.print(images.summary())
     parts, how = recipe.divide(images, split, split_seed)
     shared: dict[str, Any] = {

@@ -12,6 +12,7 @@ from cellnet.datasets.base import CellDataset
 from cellnet.datasets.bccd import BCCD, BCCDCropped
 from cellnet.datasets.bloodmnist import BloodMNIST
 from cellnet.datasets.folder import CellFolder
+from cellnet.datasets.lists import read_list, write_list
 from cellnet.datasets.loading import create_loader
 from cellnet.datasets.mll23 import MLL23
 from cellnet.datasets.packed import PackedCells
@@ -47,9 +48,11 @@ __all__ = [
     "create_loader",
     "load_dataset",
     "pack",
+    "read_list",
     "read_split",
     "samples",
     "split_hash",
+    "write_list",
     "write_split",
 ]
 

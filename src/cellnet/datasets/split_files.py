@@ -7,13 +7,14 @@ import hashlib
 import os
 from collections import defaultdict
 from collections.abc import Sequence
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 
 from cellnet.datasets.base import CellDataset
 from cellnet.datasets.columns import PARTS
+from cellnet.datasets.lists import short_name
 from cellnet.errors import DataError
 from cellnet.files import atomic_path
 from cellnet.registry import check_name
@@ -102,7 +103,7 @@ def read_split(path: str | os.PathLike[str], dataset: Dataset) -> tuple[Dataset,
         if not twins:
             raise DataError(f"{file} of the split {path} is not in the data set; give the data it was made from.")
         # Identical images are told apart by name, then by class, so that each keeps its own label.
-        index = min(twins, key=lambda i: (_tail(dataset.files[i]) != file, names[dataset.targets[i]] != label))
+        index = min(twins, key=lambda i: (short_name(dataset.files[i]) != file, names[dataset.targets[i]] != label))
         twins.remove(index)
         name = names[dataset.targets[index]]
         if name != label:
@@ -120,7 +121,7 @@ def _rows(parts: Sequence[CellDataset]) -> list[Row]:
         if not len(part):
             raise DataError(f"The part {part.part!r} is empty; give it images or leave it out.")
         for file, target, digest in zip(part.files, part.targets, part.content_hashes(), strict=True):
-            rows.append((_tail(file), part.labels.names[target], str(part.part), digest))
+            rows.append((short_name(file), part.labels.names[target], str(part.part), digest))
     return rows
 
 
@@ -140,11 +141,6 @@ def _read(path: Path) -> list[Row]:
     if not rows or {line[4] for line in lines} != {_hash(rows)}:
         raise DataError(f"{path} was altered after it was written, or is cut off: its hash does not fit; copy it anew.")
     return rows
-
-
-def _tail(file: str) -> str:
-    """Class folder and file name: enough to find the image, nothing of this machine."""
-    return "/".join(PurePath(file).parts[-2:])
 
 
 def _hash(rows: list[Row]) -> str:
