@@ -64,11 +64,9 @@ QUESTIONS = {
         "bootstrap", ("speed_bootstrap", "speed_bootstrap_small"), {"many": 400, "few": 200, "rounds": 1}
     ),
     "metrics": Question("metrics", ["speed_metrics"], {"images": 400, "rounds": 1}),
-    "overhead": Question(
-        "trainer", ["speed_trainer"], {"rounds": 2, "steps": 3, "without_missing": True}, function="overhead"
-    ),
+    "overhead": Question("overhead", ["speed_trainer"], {"rounds": 2, "steps": 3, "without_missing": True}),
     "training": Question(
-        "trainer",
+        "training",
         ["speed_training"],
         {
             "names": ["mobilenet_v2"],
@@ -77,7 +75,6 @@ QUESTIONS = {
             "batches": {"mobilenet_v2": 2},
             "rounds": 1,
         },
-        function="models",
         given={"names": ["mobilenet_v2", "hybrid"], "device": "cpu"},
     ),
     "imports": Question("imports", ["speed_imports"], {"modules": ("cellnet",), "rounds": 2}),

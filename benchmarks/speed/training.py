@@ -1,0 +1,140 @@
+"""How many images a second a model learns from: steps of cellnet's trainer in each precision and memory layout.
+
+    python benchmarks/speed/training.py [mobilenet_v2|hybrid] [--device cpu] [--eager]
+
+With one name, the table's other rows stay. Without ``--device``, on the GPU if there is one. ``--eager`` leaves out
+what is compiled: the hybrid takes more than four minutes to compile on one core.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import csv
+import os
+import statistics
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import harness
+import torch
+from harness import figure, interleave, machine, rows, write
+
+from cellnet.errors import ConfigError
+from cellnet.models import CellClassifier, create_model
+from cellnet.training import TrainConfig
+from cellnet.training.learner import Learner
+from cellnet.training.objectives import Classification
+from cellnet.training.processes import create_accelerator
+
+SIZES = {"mobilenet_v2": 128, "hybrid": 96}
+CPU_BATCH = {"mobilenet_v2": 16, "hybrid": 4}
+MODES: dict[str, dict[str, Any]] = {
+    "fp32": {"precision": "fp32", "channels_last": False},
+    "fp32, channels-last": {"precision": "fp32"},
+    "fp32, channels-last, compiled": {"precision": "fp32", "compile": True},
+    "bf16": {"precision": "bf16", "channels_last": False},
+    "bf16, channels-last": {"precision": "bf16"},
+    "bf16, channels-last, compiled": {"precision": "bf16", "compile": True},
+}
+
+
+def steps(model: CellClassifier, mode: dict[str, Any], device: str | None, batch: int, count: int) -> Callable[[], int]:
+    """Some steps of training on random images, which lie on the device."""
+    config = TrainConfig(batch_size=batch, warmup_epochs=0, **mode)
+    accelerator = create_accelerator(config, device)
+    learner = Learner(model, config, accelerator, Classification(), steps=10**6)
+    size = model.preprocess.image_size
+    images = torch.randint(0, 256, (batch, 3, size, size), dtype=torch.uint8).to(accelerator.device)
+    targets = torch.randint(0, 8, (batch,)).to(accelerator.device)
+
+    def run() -> int:
+        learner.train(freeze=None)
+        for _ in range(count):
+            learner.learn(images, targets, size)
+            learner.update()
+        if accelerator.device.type == "cuda":
+            torch.cuda.synchronize()
+        return count * batch
+
+    return run
+
+
+def main(
+    names: list[str],
+    device: str | None = None,
+    eager: bool = False,
+    sizes: Mapping[str, int] = SIZES,
+    batches: Mapping[str, int] = CPU_BATCH,
+    rounds: int = 3,
+) -> None:
+    """Measure and write ``speed_training.csv``, or ``speed_training_gpu.csv``.
+
+    Args:
+        names: Of models.
+        device: ``"cpu"``, or the GPU if there is one.
+        eager: Leave out what is compiled.
+        sizes: Sides of the images of each model, in pixels.
+        batches: Images in a batch of each model on the CPU.
+        rounds: Of measuring on the CPU.
+    """
+    on_gpu = device != "cpu" and torch.cuda.is_available()
+    table_name = "speed_training" + ("_gpu" if on_gpu else "")
+    place = torch.cuda.get_device_name() if on_gpu else machine(torch.get_num_threads())
+    tables = {name: known(table_name, name) for name in SIZES}
+    for name in names:
+        original = create_model(name, image_size=sizes[name])
+        batch, count = (256, 20) if on_gpu else (batches[name], 1)
+        work, failed = {}, {}
+        for mode, options in MODES.items():
+            if eager and options.get("compile"):
+                failed[mode] = "left out by --eager"
+                continue
+            try:
+                work[mode] = steps(copy.deepcopy(original), options, device, batch, count)
+            except ConfigError as error:  # no compiler
+                failed[mode] = str(error)
+        rates = interleave(work, 7 if on_gpu else rounds)
+        found = {row["what"]: row for row in rows(rates, "fp32", ("torch", "timm", "accelerate"))}
+        tables[name] = []
+        for mode in MODES:
+            values = rates.get(mode)
+            figures = [figure(f(values)) if values else "" for f in (statistics.median, min, max)]
+            tables[name].append(
+                {
+                    "model": name,
+                    "image_size": str(sizes[name]),
+                    "batch": str(batch),
+                    "what": mode,
+                    **dict(zip(("images_per_second", "lowest", "highest"), figures, strict=True)),
+                    "ratio": found[mode]["ratio"] if values else "",
+                    "not_measured_because": failed.get(mode, ""),
+                    "load": f"{os.getloadavg()[0]:.1f}",
+                    "machine": place,
+                    "versions": found["fp32"]["versions"],
+                }
+            )
+    write(table_name, [row for table in tables.values() for row in table])
+
+
+def known(table: str, model: str) -> list[dict[str, str]]:
+    """The rows of a model that an earlier run wrote."""
+    path = harness.RESULTS / f"{table}.csv"
+    if not path.exists():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        return [row for row in csv.DictReader(file) if row["model"] == model]
+
+
+def read_words() -> argparse.Namespace:
+    """The words of the command."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", nargs="?", choices=list(SIZES))
+    parser.add_argument("--device", help="cpu, or the GPU if there is one")
+    parser.add_argument("--eager", action="store_true", help="leave out what is compiled")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    words = read_words()
+    main([words.model] if words.model else list(SIZES), words.device, words.eager)
