@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from cellnet.models import CellClassifier
 
 
-def open_dataset(name: str, root: Path | None, exclude: str | None, only: Path | None) -> CellDataset:
+def open_dataset(name: str, root: Path | None, exclude: str | None, only: Path | None = None) -> CellDataset:
     """The data set that ``--dataset``, ``--root``, ``--exclude`` and ``--only`` name."""
     from cellnet.datasets import load_dataset, read_list, samples
     from cellnet.images import list_images
