@@ -36,7 +36,7 @@ class Setting:
         hub: Start from the Hub's ImageNet weights, where the study did.
         compile: Compile the networks on a GPU.
         norm_batches: Batches over which the statistics of batch normalisation are measured before a model is judged; 0
-            keeps the running ones, as the study did.
+            leaves it to the protocol, of which the study's keeps the running ones.
         rehearsal: Go a GPU's way on the processor: images that lie on the device, and are augmented there.
     """
 
@@ -63,7 +63,7 @@ class Setting:
     @property
     def of_all(self) -> dict[str, Any]:
         """Training options of the command and of this kind of device; they go before all others."""
-        shared = {"norm_batches": self.norm_batches}
+        shared = {"norm_batches": self.norm_batches} if self.norm_batches else {}
         if self.device != "cuda":
             return shared | {"on_device": self.rehearsal}
         return shared | {

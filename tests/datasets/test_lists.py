@@ -43,7 +43,7 @@ def test_the_same_images_are_split_alike_among_others(tmp_path: Path) -> None:
 def test_lists_may_be_written_by_hand(tmp_path: Path) -> None:
     cells = write_cells(tmp_path / "cells", 4)
     file = tmp_path / "list.txt"
-    file.write_bytes("\ufeff# two of them\r\n\r\n  a/2.png \r\n/elsewhere/b/1.png\r\na/2.png".encode())
+    file.write_bytes("\ufeff# two of them\r\n\r\n  A/2.PNG \r\n/elsewhere/b/1.png\r\na/2.png".encode())
     assert [Path(file).name for file in read_list(file, cells).files] == ["2.png", "1.png"]
 
 

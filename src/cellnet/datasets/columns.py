@@ -113,10 +113,16 @@ def rows_named_otherwise(given: Sequence[str | os.PathLike[str]], files: Sequenc
 
     A given file without folder stands for that name in every folder; upper and lower case are alike.
     """
-    names = {_tail(file) for file in given}
-    return np.flatnonzero([not names & {_tail(file), _tail(file)[-1:]} for file in files])
+    names = {short_name(file).casefold() for file in given}
+    own = [short_name(file).casefold() for file in files]
+    return np.flatnonzero([not names & {name, PurePath(name).name} for name in own])
 
 
-def _tail(file: str | os.PathLike[str]) -> tuple[str, ...]:
-    """Class folder and name of a file, or its name alone, in lower case."""
-    return PurePath(os.fspath(file).casefold()).parts[-2:]
+def short_name(file: str | os.PathLike[str]) -> str:
+    """Class folder and file name: enough to recognise an image, nothing of this machine.
+
+    Example:
+        >>> short_name("/data/pbc/basophil/BA_101.jpg")
+        'basophil/BA_101.jpg'
+    """
+    return "/".join(PurePath(file).parts[-2:])

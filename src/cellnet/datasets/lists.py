@@ -3,26 +3,17 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 
 from cellnet.datasets.base import CellDataset
+from cellnet.datasets.columns import short_name
 from cellnet.errors import DataError
 from cellnet.files import write_text
 
 Dataset = TypeVar("Dataset", bound=CellDataset)
-
-
-def short_name(file: str) -> str:
-    """Class folder and file name: enough to find the image, nothing of this machine.
-
-    Example:
-        >>> short_name("/data/pbc/basophil/BA_101.jpg")
-        'basophil/BA_101.jpg'
-    """
-    return "/".join(PurePath(file).parts[-2:])
 
 
 def write_list(path: str | os.PathLike[str], dataset: CellDataset) -> None:
@@ -55,8 +46,8 @@ def read_list(path: str | os.PathLike[str], dataset: Dataset) -> Dataset:
     same.
 
     Args:
-        path: A text file: class folder and name of one image a line. Empty lines, and those that begin with ``#``, say
-            nothing.
+        path: A text file: class folder and name of one image a line. Upper and lower case are alike;
+            empty lines, and those that begin with ``#``, say nothing.
         dataset: All images.
 
     Raises:
@@ -69,13 +60,13 @@ def read_list(path: str | os.PathLike[str], dataset: Dataset) -> Dataset:
         raise DataError(
             f"Cannot read the list {path}: {reason}; give one image a line, e.g. basophil/1.jpg."
         ) from error
-    wanted = {short_name(line) for line in lines if line and not line.startswith("#")}
+    wanted = {short_name(line).casefold(): short_name(line) for line in lines if line and not line.startswith("#")}
     if not wanted:
         raise DataError(f"The list {path} names no image; give one a line, e.g. basophil/1.jpg.")
-    there = [short_name(file) for file in dataset.files]
-    if missing := sorted(wanted.difference(there)):
+    there = [short_name(file).casefold() for file in dataset.files]
+    if missing := sorted(wanted.keys() - there):
         raise DataError(
             f"{len(missing):,} of {len(wanted):,} images in the list {path} are not in the data set, the first is "
-            f"{missing[0]}; give the data that the list was made from."
+            f"{wanted[missing[0]]}; give the data that the list was made from."
         )
     return dataset.subset(np.array([name in wanted for name in there]))

@@ -13,8 +13,7 @@ from typing import TypeVar
 import numpy as np
 
 from cellnet.datasets.base import CellDataset
-from cellnet.datasets.columns import PARTS
-from cellnet.datasets.lists import short_name
+from cellnet.datasets.columns import PARTS, short_name
 from cellnet.errors import DataError
 from cellnet.files import atomic_path
 from cellnet.registry import check_name

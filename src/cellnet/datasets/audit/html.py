@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cellnet.datasets.audit import text
+from cellnet.datasets.columns import short_name
 from cellnet.errors import DataError
 from cellnet.pages import picture, render_page
 
@@ -93,7 +94,7 @@ def _row(audit: Audit, pair: Pair) -> Row:
 
 
 def _side(audit: Audit, file: str, part: str, label: str, index: int) -> Side:
-    return Side(file, text.tail(file), part if len(audit.images) > 1 else "", label, _picture(audit, index))
+    return Side(file, short_name(file), part if len(audit.images) > 1 else "", label, _picture(audit, index))
 
 
 def _picture(audit: Audit, index: int) -> str | None:

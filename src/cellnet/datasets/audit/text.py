@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import textwrap
-from pathlib import PurePath
 from typing import TYPE_CHECKING
+
+from cellnet.datasets.columns import short_name
 
 if TYPE_CHECKING:
     from cellnet.datasets.audit.report import Audit, Pair
@@ -68,18 +69,13 @@ def summary(audit: Audit) -> str:
 def describe(pair: Pair) -> str:
     """A pair in a line."""
     sides = (
-        (f"{part} " if pair.leak else "") + tail(file) + (f" [{label}]" if pair.label_a != pair.label_b else "")
+        (f"{part} " if pair.leak else "") + short_name(file) + (f" [{label}]" if pair.label_a != pair.label_b else "")
         for part, file, label in (
             (pair.part_a, pair.file_a, pair.label_a),
             (pair.part_b, pair.file_b, pair.label_b),
         )
     )
     return " = ".join(sides)
-
-
-def tail(file: str) -> str:
-    """Class folder and name of a file: enough to recognise it."""
-    return "/".join(PurePath(file).parts[-2:])
 
 
 def _pair_table(audit: Audit) -> list[str]:
@@ -111,7 +107,7 @@ def _files(audit: Audit) -> list[str]:
     hidden = max(0, len(audit.unreadable) - 5) + max(0, len(audit.stray) - 5)
     lines += [f"  and {hidden:,} more"] if hidden else []
     usual = [str(size) for size in audit.sizes if not size.odd]
-    odd = [f"{size}, e.g. {tail(size.example)}" for size in audit.sizes if size.odd]
+    odd = [f"{size}, e.g. {short_name(size.example)}" for size in audit.sizes if size.odd]
     more = f" and {len(usual) - 4:,} more" if len(usual) > 4 else ""
     lines += _paragraph("Sizes", ", ".join(usual[:4]) + more + (f"; odd: {'; '.join(odd[:4])}" if odd else ""))
     return lines
