@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import torch
 from benchmarks.accuracy.hardware import PeakMemory, matrix_rate, training_flops
@@ -36,7 +38,7 @@ def describe(
         result: What came of it.
         parts: Its training, validation and test part.
         folder: Where it was trained.
-        memory: What watched it.
+        memory: What it took at its peak.
     """
     report, device = result.report, task.setting.device
     run = json.loads((result.checkpoint.parent / "run.json").read_text(encoding="utf-8"))
@@ -58,9 +60,9 @@ def describe(
         "epochs": "+".join(str(config.epochs) for config in task.configs(epochs)),
         "start": task.start or "nothing",
         "minutes": f"{seconds_in(folder) / 60:.1f}",
-        "device": hardware["device"] if device == "cuda" else f"{hardware['processor']}, {hardware['cores']} cores",
+        "device": hardware["device"] if device == "cuda" else processor_in_words(hardware),
         "precision": precision,
-        "peak_gib": f"{memory.gib:.2f}",
+        "peak_gib": str(memory),
         "matrix_share": matrix_share(result, device, precision) if task.row.kind == "single" else "",
         "versions": ", ".join(f"{name} {number}" for name, number in session["versions"].items()),
         "commit": session["git_commit"] or "",
@@ -71,6 +73,16 @@ def accuracy_of(result: RunResult, part: CellDataset) -> Estimate:
     """Share of the images of a part that a trained model calls rightly."""
     called = predict(result.fit.model, part, batch_size=128).probabilities.argmax(1)
     return wilson(int((called == part.targets).sum()), len(part))
+
+
+def processor_in_words(hardware: Mapping[str, Any]) -> str:
+    """The processor of a run, and how many of its cores the run used.
+
+    Example:
+        >>> processor_in_words({"processor": "AMD EPYC", "threads": 1, "cores": 2})
+        'AMD EPYC, 1 of 2 cores'
+    """
+    return f"{hardware['processor']}, {hardware['threads']} of {hardware['cores']} cores"
 
 
 def where(published: float, ours: Estimate) -> str:

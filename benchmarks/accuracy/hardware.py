@@ -6,21 +6,18 @@ import time
 from functools import cache
 from typing import Any
 
-import psutil
 import torch
+from benchmarks.speed.harness import forget_peak, peak_memory
 from torch.utils.flop_counter import FlopCounterMode
 
 from cellnet.models import CellClassifier
-from cellnet.training import Callback
 
 PASSES = 3
 """A forward and a backward pass compute this many times what a forward pass does."""
 
 
-class PeakMemory(Callback):
-    """The most memory in use at the end of any step: of the GPU what tensors took, else what the process held.
-
-    Of a training that was continued, that of its last start.
+class PeakMemory:
+    """The most memory in use from now on: of the GPU what tensors took, else what the process held.
 
     Args:
         device: ``cuda`` or ``cpu``.
@@ -28,24 +25,16 @@ class PeakMemory(Callback):
 
     def __init__(self, device: str) -> None:
         self.device = device
-        self._process = psutil.Process()
-        self._most = 0
         if device == "cuda":
             torch.cuda.reset_peak_memory_stats()
+        self._known = device == "cuda" or forget_peak()
 
-    def on_fit_start(self, epochs: int, steps_per_epoch: int, first_step: int) -> None:
-        """Look at the start, which may be all that is left to do."""
-        self.on_step(0, 0)
-
-    def on_step(self, epoch: int, images: int) -> None:
-        """Look."""
-        if self.device != "cuda":  # which counts by itself
-            self._most = max(self._most, self._process.memory_info().rss)
-
-    @property
-    def gib(self) -> float:
-        """In GiB."""
-        return (torch.cuda.max_memory_allocated() if self.device == "cuda" else self._most) / 2**30
+    def __str__(self) -> str:
+        """In GiB; empty where it cannot be told."""
+        if not self._known:
+            return ""
+        gib = torch.cuda.max_memory_allocated() / 2**30 if self.device == "cuda" else peak_memory() / 2**10
+        return f"{gib:.2f}"
 
 
 @cache

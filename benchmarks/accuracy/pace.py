@@ -47,9 +47,8 @@ def images_per_second(task: Task, parts: Parts, tasks: Sequence[Task]) -> float:
     images = min(BATCHES * config.batch_size, len(train))
     some = train.subset(np.linspace(0, len(train) - 1, images).astype(int))
     few = val.subset(np.arange(min(config.batch_size, len(val))))
-    fit = Trainer(model, replace(config, epochs=2), objective=objective, device=task.setting.trainer_device).fit(
-        some, few
-    )
+    short = replace(config, epochs=2, balance=None)  # too few images of a class to mix
+    fit = Trainer(model, short, objective=objective, device=task.setting.trainer_device).fit(some, few)
     return float(fit.history[-1]["images_per_second"])
 
 
@@ -64,9 +63,16 @@ def seconds_of(task: Task, parts: Parts, rate: float, epochs: int) -> float:
     """
     train, val, test = map(len, parts)
     first, *second = task.configs(epochs)
-    images = first.epochs * (train + FORWARD * val)
+    learned = balanced_size(parts[0]) if first.balance else train
+    images = first.epochs * (learned + FORWARD * val)
     images += sum(FORWARD * config.epochs * (train + val) for config in second)  # the head alone
     return (images + FORWARD * (2 * train + 2 * val + test)) / rate
+
+
+def balanced_size(part: CellDataset) -> int:
+    """Images of a part when each class that it has is as large as the largest."""
+    counts = np.bincount(part.targets)
+    return int(counts.max()) * int(np.count_nonzero(counts))
 
 
 def epochs_within(

@@ -26,6 +26,7 @@ class Row:
         options: Options of `create_network` that do.
         branches: The rows that a fused one is made of.
         length: Epochs beside those of the protocol.
+        smote: The study balanced its training part by SMOTE; its protocol does, ours does not.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Row:
     options: Mapping[str, Any] = field(default_factory=dict)
     branches: tuple[str, ...] = ()
     length: float = 1.0
+    smote: bool = False
 
 
 # Of the study's ResNet-50 rows the optimizers are known, not their rates: these are the defaults of its library.
@@ -56,7 +58,7 @@ ROWS = (
     Row("resnet50_rmsprop", "resnet50", train=_RMSPROP),
     Row("vgg16", "vgg16"),
     Row("densenet201", "densenet201"),
-    Row("mobilenet_v2", "mobilenet_v2"),
+    Row("mobilenet_v2", "mobilenet_v2", smote=True),
     Row("inception_v3", "inception_v3", options=_BRANCH),
     Row("xception", "xception", options=_BRANCH),
     Row("supcon", "timm:resnetv2_50", "contrast", train=_CONTRAST, length=2.0),

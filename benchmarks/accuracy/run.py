@@ -123,20 +123,20 @@ class Table:
         epochs = json.loads(self._plan_file(task).read_text(encoding="utf-8"))["epochs"]
         self.say(f"{task.path}: {', then '.join(str(config.epochs) for config in task.configs(epochs))} epochs")
         memory = PeakMemory(self._setting.device)
-        result = self._train(task, epochs, memory)
+        result = self._train(task, epochs)
         facts = {"data": self.data, "command": self.command(task, epochs)}
         cells = describe(task, epochs, result, self._parts_of(task), self.out / task.path, memory) | facts
         write_text(done, json.dumps(cells, indent=2, ensure_ascii=False) + "\n")  # last: only what is whole is done
         self.say(f"{task.path}: {cells['accuracy']}")
         return cells
 
-    def _train(self, task: Task, epochs: int, memory: PeakMemory) -> RunResult:
+    def _train(self, task: Task, epochs: int) -> RunResult:
         configs, parts, out = task.configs(epochs), self._parts_of(task), self.out / task.path / "run"
         shared: dict[str, Any] = {
             "split": f"stratified by class, identical images together, split seed {task.split_seed}",
             "resume": True,
             "device": self._setting.trainer_device,
-            "callbacks": [*self.callbacks, memory],
+            "callbacks": self.callbacks,
             "command": self.command(task, epochs),
             "starting_weights": task.start,
         }

@@ -119,7 +119,8 @@ class Task:
         """
         setting, row = self.setting, self.row
         own = setting.protocol.for_model(row.model)[0].to_dict()
-        config = TrainConfig.from_dict({**own, **row.train, **setting.of_all})
+        balance = {"balance": "SMOTE"} if row.smote and setting.protocol_name == "study" else {}
+        config = TrainConfig.from_dict({**own, **row.train, **balance, **setting.of_all})
         share = epochs / setting.epochs
         if row.kind == "fused":
             return [_scaled(replace(config, epochs=FUSED_EPOCHS), share)]

@@ -79,14 +79,26 @@ def versions(*packages: str) -> str:
 
 def extra_memory(work: Callable[[], Any]) -> float | None:
     """MiB that this process takes at its peak during the work, beyond what it has; None where only Linux could tell."""
-    if not (PROCESS / "clear_refs").exists():
+    if not forget_peak():
         return None
-    (PROCESS / "clear_refs").write_text("5")  # the peak so far is forgotten
     before = _status("VmRSS")
     kept = work()
-    peak = _status("VmHWM")
+    peak = peak_memory()
     del kept  # only now: a result is part of the peak
     return max(0.0, peak - before)
+
+
+def forget_peak() -> bool:
+    """Begin `peak_memory` anew; False where the system is not Linux, which alone can tell it."""
+    if not (PROCESS / "clear_refs").exists():
+        return False
+    (PROCESS / "clear_refs").write_text("5")
+    return True
+
+
+def peak_memory() -> float:
+    """The most MiB that this process held since `forget_peak`."""
+    return _status("VmHWM")
 
 
 def _status(key: str) -> float:

@@ -48,7 +48,8 @@ def rehearse(out: Path, *words: str) -> int:
     return int(command.main(["rehearse", "--out", str(out), "--device", "cpu", *words]))
 
 
-SOME = ("--rows", "cnn,supcon,hybrid_two_stage,mobilenet_v2_start", "--shuffling", "with", "--norm-batches", "2")
+ROWS = "cnn,mobilenet_v2,supcon,hybrid_two_stage,mobilenet_v2_start"
+SOME = ("--rows", ROWS, "--shuffling", "with", "--norm-batches", "2")
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +62,15 @@ def rehearsed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_row_says_all_that_is_needed(rehearsed: Path) -> None:
     found = read(rehearsed / "results" / "cpu.csv")
     # The hybrid brings its two networks; the order is that of the table.
-    assert list(found) == ["cnn", "inception_v3", "xception", "supcon", "hybrid_two_stage", "mobilenet_v2_start"]
+    assert list(found) == [
+        "cnn",
+        "mobilenet_v2",
+        "inception_v3",
+        "xception",
+        "supcon",
+        "hybrid_two_stage",
+        "mobilenet_v2_start",
+    ]
     assert not (rehearsed / "results" / "gpu.csv").exists()
     splits = set()
     for name, row in found.items():
@@ -234,6 +243,8 @@ def test_rows_are_trained_as_the_study_says() -> None:
     assert (config.epochs, config.optimizer, config.lr, config.precision) == (10, "adam", 1e-3, "fp32")
     (config,) = task("resnet50_sgd").configs(5)
     assert (config.epochs, config.optimizer, config.lr, config.momentum) == (5, "sgd", 0.01, 0.0)
+    balances = [task("mobilenet_v2", protocol=name).configs(10)[0].balance for name in ("study", "honest")]
+    assert balances == ["SMOTE", None]
     assert [config.epochs for config in task("supcon").configs(10)] == [20, 5]
     assert [(config.epochs, config.lr) for config in task("hybrid_two_stage").configs(10)] == [(5, 1e-4)]
     (config,) = task("cnn", protocol="honest").configs(6)
@@ -273,6 +284,9 @@ def test_a_budget_gives_all_rows_the_same_epochs(monkeypatch: pytest.MonkeyPatch
     for minutes, epochs in ((100.0, 10), (2 * 32.5 / 60, 4), (2 * 30.0 / 60, 3)):
         assert pace.epochs_within(minutes, two, lambda one: parts, two, said.append) == epochs
     assert said[:2] == ["cnn: 100 images/s", "xception: 100 images/s"]
+    cells = load_dataset("synthetic", per_class=5, image_size=32)
+    unequal = cells.subset(range(1, len(cells)))
+    assert (len(unequal), pace.balanced_size(unequal)) == (39, 40)
     # Of two stages the second looks at images only.
     contrast = (20 * 650 + 5 * 250 + 600) / 100
     assert pace.seconds_of(task("supcon"), parts, 100.0, epochs=10) == pytest.approx(contrast)
