@@ -26,6 +26,9 @@ JOBS = {
 }
 """Images and devices of the columns."""
 
+PAIRED = ("SMOTE", "SupCon", "audit")
+"""What compares each image with others; the rest takes each image once."""
+
 WORDS = {10**6: "a million", 10**9: "a billion"}
 SHOWN = {
     "Normalising, images a second": ("speed_normalise", "what, items_per_second, lowest, highest, ratio, machine"),
@@ -152,15 +155,16 @@ def growth() -> str:
 
 
 def extrapolated() -> str:
-    """What grows faster than the number of images, carried on by its exponent."""
+    """What compares images with each other, carried on by the square of their number."""
     if not (rows := growth_rows()):
         return "Not measured yet: `python -m benchmarks.speed growth`."
-    table = [["what", "measured at", "exponent", *(f"{words}, one core" for words in WORDS.values())]]
-    for _, of_one in groupby(rows, lambda row: row["what"]):
+    table = [["what", "of", "measured at", *(f"{words}, one core" for words in WORDS.values())]]
+    for what, of_one in groupby(rows, lambda row: row["what"]):
         *_, last = of_one
-        n, seconds, exponent = int(last["n"]), float(last["seconds"]), float(last["time_exponent"])
-        times = [duration(seconds * (images / n) ** exponent) for images in WORDS]
-        table.append([last["what"], f"{n:,} in {duration(seconds)}", f"{exponent:.2f}", *times])
+        if what in PAIRED:
+            n, seconds = int(last["n"]), float(last["seconds"])
+            times = [duration(seconds * (images / n) ** 2) for images in WORDS]
+            table.append([what, last["of"], f"{n:,} in {duration(seconds)}", *times])
     return markdown(table)
 
 

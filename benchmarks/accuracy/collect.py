@@ -9,6 +9,7 @@ table from the file.
 from __future__ import annotations
 
 import csv
+import json
 import os
 import platform
 import shlex
@@ -18,6 +19,8 @@ from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+import torch
 
 import cellnet
 from cellnet.errors import DataError
@@ -51,7 +54,7 @@ def row_of(run: Path) -> dict[str, str]:
         "accuracy": str(Estimate(**card.metrics["accuracy"])),
         "macro_f1": str(Estimate(**card.metrics["macro_f1"])),
         "minutes": f"{sum(map(seconds_of, parts)) / 60:.0f}",
-        **machine_facts(),
+        **training_facts(parts[-1]),
         "command": shlex.join(words),
     }
 
@@ -73,11 +76,26 @@ def seconds_of(run: Path) -> float:
     return sum(float(row["seconds"]) for row in history_of(run))
 
 
-def machine_facts() -> dict[str, str]:
-    """On what the models are trained."""
+PACKAGES = ("torch", "torchvision", "timm")
+
+
+def training_facts(run: Path) -> dict[str, str]:
+    """What a run of one stage ran on, when it was last started."""
+    session = json.loads((run / "run.json").read_text(encoding="utf-8"))["sessions"][-1]
+    hardware = session["hardware"]
+    device = "no GPU" if hardware["device"] == "cpu" else hardware["device"]
     return {
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, no GPU",
-        "versions": ", ".join(f"{p} {version(p)}" for p in ("torch", "torchvision", "timm")),
+        "machine": f"{hardware['processor']}, {hardware['cores']} cores, {device}",
+        "versions": ", ".join(f"{package} {session['versions'][package]}" for package in PACKAGES),
+    }
+
+
+def machine_facts() -> dict[str, str]:
+    """What this process runs on."""
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
+    return {
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, {gpu}",
+        "versions": ", ".join(f"{p} {version(p)}" for p in PACKAGES),
     }
 
 

@@ -3,9 +3,9 @@
     python benchmarks/accuracy/external.py data/BCCD_cropped mobilenet_v2 hybrid
 
 The steps add up: the model as it is; its batch normalisation measured on these images, without labels; cells brought to
-the size that they have in the training images, too; the user's word that no other classes than those of the folder
-occur; and last, the mean over seven views of each image (``model.tta``). Each row is one look at these images. A run of
-your own gets a name for its rows: ``name=runs/x/model``.
+the size that they have in the training images, too, where the model knows it; the user's word that no other classes
+than those of the folder occur; and last, the mean over seven views of each image (``model.tta``). Each row is one look
+at these images. A run of your own gets a name for its rows: ``name=runs/x/model``.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ def steps(model: cellnet.CellClassifier, cells: CellDataset) -> Iterator[tuple[s
     images = [cells.image(i) for i in range(len(cells))]
     yield "as it is", model
     yield "normalisation measured", model.adapt(images, crop=model.preprocess.crop)
-    yield "and cells brought to size", model.adapt(images)
+    if model.nucleus_share is not None:
+        yield "and cells brought to size", model.adapt(images)
     there = [name for name, count in cells.harmonise(model.labels).class_counts().items() if count]
     adapted = model.restrict(there).adapt(images)
     yield "and no other classes", adapted

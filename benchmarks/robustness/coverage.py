@@ -42,6 +42,9 @@ RESULTS = Path(__file__).parents[1] / "results" / "coverage.csv"
 Case = tuple[str, str, Estimate, float]
 """Figure, interval, the interval found, and the truth."""
 
+MANY = 400_000
+"""Images from which the truth of rankings is taken."""
+
 MACRO = {"macro F1": metrics.macro_f1, "balanced accuracy": metrics.balanced_accuracy, "kappa": metrics.kappa}
 
 
@@ -89,7 +92,7 @@ def _scores(rng: np.random.Generator, images: int) -> tuple[NDArray[np.float64],
 @cache
 def _truth_of_scores() -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
     """Areas and Brier score, nearly: those of very many images."""
-    many = _scores(np.random.default_rng(1), 400_000)
+    many = _scores(np.random.default_rng(1), MANY)
     return roc_areas(*many), average_precisions(*many), float(calibration.brier_scores(*many).mean())
 
 
@@ -155,6 +158,7 @@ def main() -> None:
     words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     words.add_argument("--trials", type=int, default=500)
     words.add_argument("--seed", type=int, default=0)
+    words.add_argument("--out", type=Path, default=RESULTS)
     given = words.parse_args()
     table = []
     for world, sizes in WORLDS:
@@ -181,7 +185,7 @@ def main() -> None:
                     }
                 )
                 print("  ".join(f"{key}={value}" for key, value in table[-1].items()), flush=True)
-    with atomic_path(RESULTS) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+    with atomic_path(given.out) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(table[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(table)

@@ -100,6 +100,7 @@ def main() -> None:
     words.add_argument("--runs", type=int, default=20)
     words.add_argument("--kills", type=int, default=5, help="at most, a run")
     words.add_argument("--seed", type=int, default=0, help="of the moments")
+    words.add_argument("--out", type=Path, default=RESULTS)
     given = words.parse_args()
     draws = random.Random(given.seed)
     context = multiprocessing.get_context("forkserver")
@@ -131,13 +132,13 @@ def main() -> None:
                 }
             )
             print("  ".join(f"{key}={value}" for key, value in rows[-1].items()), flush=True)
-    with atomic_path(RESULTS) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+    with atomic_path(given.out) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
     good = sum(row["bit_identical"] == "yes" for row in rows)
     kills = sum(row["kills"] for row in rows)
-    print(f"{good} of {len(rows)} runs bit-identical after {kills} kills: {RESULTS}")
+    print(f"{good} of {len(rows)} runs bit-identical after {kills} kills: {given.out}")
     if good < len(rows):
         raise SystemExit(1)
 
