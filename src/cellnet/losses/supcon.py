@@ -66,7 +66,7 @@ class SupConLoss(nn.Module):
             )
         if gather and memory:
             raise ConfigError(
-                f"gather=True and memory={memory} exclude each other, since each process would have a queue of its own; "
+                f"gather=True and memory={memory} exclude each other: each process would have a queue of its own; "
                 "give one of them."
             )
         self.temperature = float(temperature)
