@@ -174,13 +174,13 @@ class TestDecode:
         assert pixels[0].tolist() == [[0, 0, 1, 128, 255]]
         assert torch.equal(pixels[0], pixels[2])
 
-    def test_sixteen_bit_rgb_is_scaled(self) -> None:
+    def test_sixteen_bit_rgb_keeps_its_upper_bytes(self) -> None:
         # Pillow cannot write this kind, so the file is made by hand.
         def chunk(kind: bytes, body: bytes) -> bytes:
             return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
         header = struct.pack(">IIBBBBB", 1, 1, 16, 2, 0, 0, 0)
-        row = b"\0" + struct.pack(">HHH", 0, 32768, 65535)
+        row = b"\0" + struct.pack(">HHH", 255, 32768, 65535)
         chunks = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(row)) + chunk(b"IEND", b"")
         assert decode(b"\x89PNG\r\n\x1a\n" + chunks).flatten().tolist() == [0, 128, 255]
 

@@ -46,7 +46,7 @@ class RemoteFile(Card):
         urls: Addresses of the same bytes, tried in turn. None: it has to be fetched by hand.
         sha256: SHA-256 of the bytes in hexadecimal, where it is known.
         md5: MD5 as the publisher states it, where there is no SHA-256.
-        size: Bytes, for orientation only.
+        size: Bytes, for orientation; checked only where there is no hash, and the server does not tell the length.
         instructions: How to get it by hand, e.g. where to register.
 
     Raises:

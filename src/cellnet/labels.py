@@ -171,6 +171,18 @@ class LabelSchema:
         return iter(self.classes)
 
 
+def as_schema(labels: object) -> LabelSchema:
+    """The labels, if they are a schema.
+
+    Raises:
+        LabelError: They are something else, such as a list of names.
+    """
+    if not isinstance(labels, LabelSchema):
+        names = labels if isinstance(labels, (list, tuple)) and labels else ["first name", "second name"]
+        raise LabelError(f"The labels {labels!r} are no schema; give LabelSchema.from_names({list(names)}).")
+    return labels
+
+
 PBC_LABELS = LabelSchema(
     "pbc",
     (

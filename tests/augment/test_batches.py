@@ -140,6 +140,12 @@ def test_some_of_the_images(batch: Tensor) -> None:
     assert torch.equal(Sometimes(RandomDihedral(), 0.0).of_batch(batch, seeded()), batch)
 
 
+@pytest.mark.parametrize("name", ["none", "light", "strong"])
+def test_no_image_at_all(name: str) -> None:
+    images = torch.zeros(0, 3, 32, 32, dtype=torch.uint8)
+    assert create_augmentation(name).of_batch(images, seeded()).shape == images.shape
+
+
 def test_changes_of_one_image_at_a_time_are_named(batch: Tensor) -> None:
     augment = Augmentation((RandomDihedral(), Sometimes(RandomJpeg(), 0.5, otherwise=RandomStain())))
     assert augment.one_by_one == ["RandomJpeg", "RandomStain"]

@@ -35,6 +35,10 @@ class TestDihedral:
         expected = torch.rot90(image.flip(-1) if mirror else image, turns, (-2, -1))
         assert torch.equal(dihedral(image, quarter_turns=turns, mirror=mirror), expected)
 
+    def test_half_a_turn_is_refused(self) -> None:
+        with pytest.raises(ConfigError, match=r"quarter_turns=1\.5 cannot be used; give a whole number"):
+            dihedral(torch.zeros(3, 8, 8, dtype=torch.uint8), quarter_turns=1.5)  # type: ignore[arg-type]
+
     def test_all_eight_are_equally_likely(self) -> None:
         torch.manual_seed(0)
         image = torch.arange(9, dtype=torch.uint8).view(1, 3, 3).expand(3, -1, -1)

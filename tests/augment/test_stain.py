@@ -174,7 +174,7 @@ class TestEstimateStains:
         with pytest.raises(ImageError, match="All stained pixels have one colour"):
             estimate_stains(image)
 
-    @pytest.mark.parametrize("options", [{"least_density": -1}, {"percentile": 60}, {"step": 0}])
+    @pytest.mark.parametrize("options", [{"least_density": -1}, {"percentile": 60}, {"step": 0}, {"step": 1.5}])
     def test_bad_numbers(self, smear: torch.Tensor, options: dict[str, float]) -> None:
         with pytest.raises(ConfigError, match=f"{next(iter(options))}=.* cannot be used"):
             estimate_stains(smear, **options)

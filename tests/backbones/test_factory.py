@@ -102,6 +102,23 @@ def test_other_packages_can_add_one() -> None:
         del BACKBONES._entries["test_only"]
 
 
+def test_what_is_no_backbone_is_refused() -> None:
+    class Nameless(PlainCNN):
+        def __init__(self) -> None:
+            super().__init__()
+            del self.input_size
+
+    BACKBONES.register("test_plain")(lambda pretrained: torch.nn.Conv2d(3, 8, 3))
+    BACKBONES.register("test_nameless")(lambda pretrained: Nameless())
+    try:
+        with pytest.raises(ConfigError, match=r"Conv2d is no backbone; derive it from cellnet\.backbones\.Backbone"):
+            create_backbone("cnn+test_plain")
+        with pytest.raises(ConfigError, match="Nameless does not say its input_size; set it in the class"):
+            create_backbone("test_nameless")
+    finally:
+        del BACKBONES._entries["test_plain"], BACKBONES._entries["test_nameless"]
+
+
 def test_composites_may_hold_three() -> None:
     backbone = create_backbone("cnn + cnn+timm:test_vit")
     assert isinstance(backbone, CompositeBackbone)

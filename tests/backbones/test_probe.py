@@ -10,6 +10,7 @@ from cellnet.errors import ConfigError
 @pytest.mark.parametrize(
     ("name", "size", "message"),
     [
+        ("cnn", 8, "'cnn' cannot take images of 8 px; give 16 px or more"),
         ("inception_v3", 64, "'inception_v3' cannot take images of 64 px; give 75 px or more"),
         ("timm:test_vit_relpos", 64, r"give 160 px\."),
         ("timm:test_vit_relpos", 256, r"give 160 px\."),

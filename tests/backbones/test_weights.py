@@ -53,6 +53,17 @@ def test_the_weights_of_our_own_network_round_trip(tmp_path: Path) -> None:
     assert all(torch.equal(v, first.state_dict()[k]) for k, v in second.state_dict().items())
 
 
+def test_counters_of_batches_may_be_absent(tmp_path: Path) -> None:
+    state = create_backbone("cnn").state_dict()
+    old = {key: value for key, value in state.items() if not key.endswith("num_batches_tracked")}
+    assert len(old) < len(state)
+    backbone = create_backbone("cnn", weights=write(tmp_path, old))
+    assert backbone.weights_report is not None
+    assert backbone.weights_report.missing == ()
+    assert set(backbone.weights_report.matched) == set(old)
+    assert all(torch.equal(value, state[key]) for key, value in backbone.state_dict().items())
+
+
 def test_vgg_leaves_out_its_fully_connected_layers(tmp_path: Path) -> None:
     net = timm.create_model("vgg16.tv_in1k", mlp_ratio=1 / 4096)
     state = net.state_dict()

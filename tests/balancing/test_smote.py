@@ -58,6 +58,16 @@ def test_any_layout_and_kind_gives_the_same(images, targets):
     assert np.array_equal(listed, expected)
 
 
+def test_a_type_that_numpy_has_not(images, targets):
+    sampler, given = SMOTE(k_neighbors=3, random_state=0), torch.from_numpy(images / 255).bfloat16()
+    expected, _ = sampler.fit_resample(given.float(), targets)
+    rows, _ = sampler.fit_resample(given, targets)
+    assert rows.dtype == torch.bfloat16
+    assert torch.equal(rows, expected.bfloat16())
+    listed, _ = sampler.fit_resample(list(given), targets)
+    assert np.array_equal(listed, expected)
+
+
 def test_a_data_frame_stays_one(targets):
     frame = pd.DataFrame(np.random.default_rng(0).random((len(targets), 4)), columns=list("abcd"))
     rows, labels = SMOTE(k_neighbors=3, random_state=0).fit_resample(frame, pd.Series(targets, name="cell"))
@@ -139,6 +149,7 @@ def test_one_image_has_no_neighbour(cells):
         ({"sampling_strategy": 0.5}, r"sampling_strategy.*float only when.*binary"),
         ({"sampling_strategy": {7: 20}}, r"7.*not present"),
         ({"sampling_strategy": {0: 3}}, r"greater or equal"),
+        ({"sampling_strategy": {0: 30.0}}, r"sampling_strategy=\{0: 30\.0\} must hold whole numbers"),
         ({"k_neighbors": 0}, r"k_neighbors.*Got 0"),
         ({"random_state": "x"}, r"random_state.*Got 'x'"),
     ],

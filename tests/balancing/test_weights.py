@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from cellnet.balancing import effective_number_weights
+from cellnet.balancing import balanced_class_weights, effective_number_weights
 from cellnet.errors import ConfigError
 
 
@@ -28,6 +28,13 @@ def test_near_one_they_are_inverse_counts():
 def test_an_absent_class_is_named():
     with pytest.raises(ConfigError, match=r"classes \[1, 3\] have no image"):
         effective_number_weights(np.array([0, 2, 2]), 4)
+
+
+@pytest.mark.parametrize("weights", [balanced_class_weights, effective_number_weights])
+@pytest.mark.parametrize("targets", [[0, 1, 2], [-1, 0, 1]])
+def test_a_label_of_no_class_is_refused(weights, targets):
+    with pytest.raises(ConfigError, match="but there are 2 classes; give labels from 0 to 1"):
+        weights(np.array(targets), 2)
 
 
 @pytest.mark.parametrize("beta", [1.0, -0.1, 2, float("nan")])

@@ -459,6 +459,22 @@ def test_a_file_of_no_announced_length(server: Server, tmp_path: Path) -> None:
     assert fetch(file_at(url, size=200_000), tmp_path).read_bytes() == BODY
 
 
+def test_without_hash_and_announced_length_the_card_tells_it(server: Server, tmp_path: Path) -> None:
+    cut = server.other(BODY[:100_000], length=None)
+    url = server.serve("/cells.zip", BODY, cut)
+    with pytest.raises(DataError, match="broke off after 100,000 of 300,000 bytes"):
+        fetch(file_at(url, sha256="", size=300_000), tmp_path)
+    assert "cells.zip" not in names(tmp_path)
+    url = server.serve("/cells.zip", BODY, cut, server.other(BODY, length=None))
+    assert fetch(file_at(url, sha256="", size=300_000), tmp_path).read_bytes() == BODY
+
+
+def test_a_length_that_nobody_tells_is_warned_of(server: Server, tmp_path: Path) -> None:
+    url = server.serve("/cells.zip", BODY, server.other(BODY, length=None))
+    with pytest.warns(UserWarning, match=r"Neither .*/cells\.zip nor the card of cells\.zip tells its length or hash"):
+        assert fetch(file_at(url, sha256=""), tmp_path).read_bytes() == BODY
+
+
 def test_an_answer_in_chunks(server: Server, tmp_path: Path) -> None:
     def chunked(handler: Any, end: bytes = b"0\r\n\r\n") -> None:
         handler.protocol_version = "HTTP/1.1"

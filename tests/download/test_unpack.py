@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 import io
+import json
 import os
 import random
+import shutil
 import struct
 import sys
 import tarfile
@@ -147,6 +149,23 @@ def test_a_second_call_does_nothing(tmp_path: Path) -> None:
     assert contents(tmp_path / "out") == CELLS
 
 
+def test_what_was_taken_away_within_a_folder_comes_back(tmp_path: Path) -> None:
+    archive = make_zip(tmp_path / "a.zip", CELLS)
+    unpack(archive, tmp_path / "out")
+    shutil.rmtree(tmp_path / "out" / "cells" / "ig")
+    unpack(archive, tmp_path / "out")
+    assert contents(tmp_path / "out") == CELLS
+
+
+def test_a_marker_of_the_first_level_alone_still_counts(tmp_path: Path) -> None:
+    archive = make_zip(tmp_path / "a.zip", CELLS)
+    marker = unpack(archive, tmp_path / "out") / ".a.zip.unpacked"
+    marker.write_text(json.dumps({**json.loads(marker.read_text()), "entries": ["README", "cells"]}))
+    before = (tmp_path / "out" / "README").stat()
+    unpack(archive, tmp_path / "out")
+    assert (tmp_path / "out" / "README").stat() == before
+
+
 def test_many_threads_unpack_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     archive = make_zip(tmp_path / "a.zip", CELLS)
     module = sys.modules["cellnet.download.unpack"]
@@ -263,6 +282,8 @@ def test_no_name_leaves_the_folder(
         {"cells": b"1", "cells/a.jpg": b"2"},
         {"cells/a.jpg": b"1", "cells": b"2"},
         {"cells/": b"", "CELLS": b"2"},
+        {"a.jpg": b"1", "a.jpg.": b"2"},
+        {"cells /a.jpg": b"1", "cells/a.jpg": b"2"},
     ],
 )
 def test_names_that_are_alike(tmp_path: Path, files: dict[str, bytes]) -> None:
@@ -420,7 +441,21 @@ def test_something_is_in_the_way(tmp_path: Path) -> None:
     (tmp_path / "out" / "cells").write_text("a file")
     with pytest.raises(DataError, match="cells is in the way of what is to be unpacked there; move it away"):
         unpack(make_zip(tmp_path / "a.zip", CELLS), tmp_path / "out")
-    assert (tmp_path / "out" / "cells").read_text() == "a file"
+    assert contents(tmp_path / "out") == {"cells": b"a file"}
+    (tmp_path / "out" / "cells").unlink()
+    (tmp_path / "out" / "README").mkdir()
+    with pytest.raises(DataError, match="README is in the way"):
+        unpack(make_zip(tmp_path / "a.zip", CELLS), tmp_path / "out")
+    assert contents(tmp_path / "out") == {}
+
+
+def test_an_archive_that_would_take_its_own_place(tmp_path: Path) -> None:
+    archive = make_zip(tmp_path / "a.zip", {"cells/1.jpg": b"1", "a.zip": b"2"})
+    body = archive.read_bytes()
+    with pytest.raises(DataError, match=r"a\.zip holds a file that would take its own place"):
+        unpack(archive, tmp_path)
+    assert contents(tmp_path) == {"a.zip": body}
+    assert contents(unpack(archive, tmp_path / "out")) == {"cells/1.jpg": b"1", "a.zip": b"2"}
 
 
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:

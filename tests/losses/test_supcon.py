@@ -166,6 +166,8 @@ def test_options_out_of_range_are_refused() -> None:
         SupConLoss(0)
     with pytest.raises(ConfigError, match=r"memory=16 needs dim="):
         SupConLoss(memory=16)
+    with pytest.raises(ConfigError, match=r"gather=True and memory=16 exclude each other"):
+        SupConLoss(gather=True, memory=16, dim=8)
 
 
 def test_its_options_are_printed() -> None:

@@ -8,7 +8,8 @@ import torch
 from safetensors.torch import save_file
 
 from cellnet.backbones import create_backbone
-from cellnet.errors import CellnetError, ConfigError, UnknownNameError
+from cellnet.errors import CellnetError, ConfigError, LabelError, UnknownNameError
+from cellnet.images import Preprocess
 from cellnet.labels import PBC_LABELS, LabelSchema
 from cellnet.models import (
     CellClassifier,
@@ -78,9 +79,11 @@ def test_unknown_names(name: str, message: str) -> None:
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("cnn", {"image_size": 8}, "cannot take images of 8 px; give 15 px or more"),
-        ("cnn", {"image_size": 15}, "at least 16"),
+        ("cnn", {"image_size": 8}, "image_size=8 must be a whole number of at least 16"),
+        ("cnn", {"image_size": "64"}, "image_size='64' must be a whole number"),
+        ("timm:test_vit_relpos", {"image_size": 64}, "cannot take images of 64 px; give 160 px"),
         ("cnn", {"dropout": 1.5}, "dropout=1.5"),
+        ("cnn", {"dropout": "a"}, "dropout='a' must be a number"),
         ("cnn", {"std": (0.0, 1.0, 1.0)}, "above 0"),
         ("cnn+cnn", {"mean": (0.5, 0.5, 0.5)}, "each of its branches"),
         ("cnn", {"pretrained": True, "weights": "x.safetensors"}, "exclude each other"),
@@ -90,6 +93,15 @@ def test_unknown_names(name: str, message: str) -> None:
 def test_options_that_cannot_be(name: str, options: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         create_model(name, **options)
+
+
+@pytest.mark.parametrize("labels", [["a", "b"], None, "blast", 8])
+def test_labels_that_are_no_schema(labels: Any) -> None:
+    with pytest.raises(LabelError, match=r"are no schema; give LabelSchema\.from_names\(\["):
+        create_model("cnn", labels)
+    backbone = create_backbone("cnn")
+    with pytest.raises(LabelError, match="are no schema"):
+        CellClassifier(backbone, labels, Preprocess(32))
 
 
 def test_an_unknown_head() -> None:

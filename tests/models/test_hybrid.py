@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from cellnet.backbones import create_backbone
+from cellnet.cards import WeightsCard
 from cellnet.errors import ConfigError, LabelError
 from cellnet.images import Preprocess
 from cellnet.labels import PBC_LABELS, LabelSchema
@@ -91,6 +92,16 @@ def test_the_branches_are_copied(branches: tuple[CellClassifier, CellClassifier]
     HybridInceptionXception.from_branches(*branches)
     assert all(p.requires_grad for model in branches for p in model.parameters())
     assert branches[1].backbone.mean == (0.2, 0.3, 0.4)
+
+
+def test_it_knows_what_its_branches_learned_from(branches: tuple[CellClassifier, CellClassifier]) -> None:
+    assert HybridInceptionXception.from_branches(*branches).origins == ()
+    first, second, third = (WeightsCard(name, name) for name in ("first", "second", "third"))
+    branches[0].origins, branches[1].origins = (first,), (None,)
+    branches[1].weights_card = second
+    assert HybridInceptionXception.from_branches(*branches).origins == (first, None, second)
+    branches[0].weights_card = third
+    assert HybridInceptionXception.from_branches(*branches).origins == (first, None, third, second)
 
 
 def test_its_architecture_keeps_the_statistics_of_each_branch(

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 import cellnet
 from cellnet.datasets import load_dataset
-from cellnet.errors import CellnetError, LabelError
+from cellnet.errors import CellnetError, ConfigError, LabelError
 from cellnet.inference import PredictionSets
 from cellnet.labels import PBC_LABELS
-from cellnet.models import CellClassifier, HybridInceptionXception, VectorScaling, create_model
+from cellnet.models import CellClassifier, HybridInceptionXception, create_model
+from cellnet.models.calibrators import Calibrator, IsotonicCalibration, TemperatureScaling, VectorScaling
 
 IMAGES = torch.randint(0, 256, (3, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
@@ -44,8 +46,35 @@ def test_what_was_chosen_for_more_classes_is_gone() -> None:
     model.sets = PredictionSets(0.95, False, (0.5,) * 8)
     few = model.restrict(PBC_LABELS.names[:2])
     assert (few.temperature, few.thresholds, few.sets) == (1.7, {"distance": 40.0}, None)
-    model.calibrator = VectorScaling((1.0,) * 8, (0.5,) * 8)
-    assert model.restrict(PBC_LABELS.names[:2]).temperature == 1
+
+
+@pytest.mark.parametrize(
+    "calibrator",
+    [
+        TemperatureScaling(1.7),
+        VectorScaling([0.5, 1, 2, 3, 4, 5, 6, 7], [-4, -3, -2, -1, 0, 1, 2, 3]),
+    ],
+)
+def test_probabilities_of_the_kept_classes_grow_by_what_the_others_had(calibrator: Calibrator) -> None:
+    model = create_model("cnn", image_size=32).eval()
+    model.calibrator = calibrator
+    kept = [1, 4, 6]
+    few = model.restrict([PBC_LABELS.names[i] for i in kept])
+    assert type(few.calibrator) is type(calibrator)
+    images = list(IMAGES)
+    before = model.predict(images).probabilities[:, kept]
+    after = few.predict(images).probabilities
+    np.testing.assert_allclose(after, before / before.sum(axis=1, keepdims=True), rtol=1e-4, atol=1e-6)
+
+
+def test_an_isotonic_calibration_holds_for_all_classes_only() -> None:
+    model = create_model("cnn", image_size=32)
+    model.calibrator = IsotonicCalibration([[0, 1]] * 8, [[0, 0.5]] * 8)
+    with pytest.raises(ConfigError, match=r"isotonic calibration of this model .* all its 8 classes"):
+        model.restrict(PBC_LABELS.names[:2])
+    assert model.restrict(PBC_LABELS.names).calibrator == model.calibrator
+    model.temperature = 1.0
+    assert len(model.restrict(PBC_LABELS.names[:2]).labels) == 2
 
 
 def test_no_other_class_is_answered() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from numbers import Integral
 
 import torch
 from torch import Tensor
@@ -27,14 +28,25 @@ def check_numbers(name: str, values: Sequence[float], least: float = -math.inf, 
         raise ConfigError(f"{name}={given} cannot be used; give {bounds}{', each' if len(values) > 1 else ''}.")
 
 
+def check_whole(name: str, value: int, least: float = -math.inf) -> None:
+    """Refuse what is no whole number, or out of range.
+
+    Raises:
+        ConfigError: ``value`` is not a whole number of ``least`` or more.
+    """
+    check_numbers(name, [value], least)
+    if not isinstance(value, Integral):
+        raise ConfigError(f"{name}={value} cannot be used; give a whole number.")
+
+
 def check_range(name: str, limits: Range, least: float = -math.inf, greatest: float = math.inf) -> None:
     """Refuse a range to draw from that is out of bounds or upside down.
 
     Raises:
         ConfigError: Not two numbers, the lower one first, in ``least`` to ``greatest``.
     """
-    if len(limits) != 2 or limits[0] > limits[1]:
-        raise ConfigError(f"{name}={tuple(limits)} is no range; give its least and its greatest value, in this order.")
+    if not hasattr(limits, "__len__") or len(limits) != 2 or limits[0] > limits[1]:
+        raise ConfigError(f"{name}={limits} is no range; give its least and its greatest value, in this order.")
     check_numbers(name, limits, least, greatest)
 
 

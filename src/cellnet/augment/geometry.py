@@ -15,6 +15,7 @@ from cellnet.augment.draws import (
     Range,
     check_numbers,
     check_range,
+    check_whole,
     log_uniform,
     log_uniform_batch,
     uniform,
@@ -45,6 +46,7 @@ def dihedral(image: Tensor, *, quarter_turns: int = 0, mirror: bool = False) -> 
 
     Raises:
         ImageError: ``image`` is something else.
+        ConfigError: ``quarter_turns`` is no whole number.
 
     Example:
         >>> image = torch.arange(2, dtype=torch.uint8).expand(3, 1, 2)
@@ -52,6 +54,7 @@ def dihedral(image: Tensor, *, quarter_turns: int = 0, mirror: bool = False) -> 
         tensor([[1],
                 [0]], dtype=torch.uint8)
     """
+    check_whole("quarter_turns", quarter_turns)
     array = to_array(image)
     if mirror:
         array = np.asarray(cv2.flip(array, 1), np.uint8)

@@ -58,7 +58,7 @@ class Augmentation:
         Other draws than one by one, of the same laws.
 
         Args:
-            images: uint8 N×3×H×W on any device.
+            images: uint8 N×3×H×W on any device; N may be 0.
             generator: All draws come from it; on the CPU.
 
         Returns:
@@ -75,7 +75,7 @@ class Augmentation:
         """
         if names := self.one_by_one:
             raise ConfigError(f"{', '.join(names)}: made one image at a time, not in batches; leave that out.")
-        for change in self.changes:
+        for change in self.changes if len(images) else ():
             images = change.of_batch(images, generator)  # type: ignore[attr-defined]
         return images
 

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from cellnet.augment.draws import Range, check_numbers, check_range, log_uniform, uniform
+from cellnet.augment.draws import Range, check_numbers, check_range, check_whole, log_uniform, uniform
 from cellnet.augment.pixels import Pixels, to_array, to_tensor
 from cellnet.errors import ConfigError, ImageError
 
@@ -96,11 +96,11 @@ def estimate_stains(
 
     Raises:
         ImageError: ``image`` is something else, or does not show two stains.
-        ConfigError: ``percentile`` is not in 0-50, the density negative, or ``step`` below 1.
+        ConfigError: ``percentile`` is not in 0-50, the density negative, or ``step`` no whole number of 1 or more.
     """
     check_numbers("least_density", [least_density], 0)
     check_numbers("percentile", [percentile], 0, 50)
-    check_numbers("step", [step], 1)
+    check_whole("step", step, 1)
     density = _densities(np.ascontiguousarray(to_array(image)[::step, ::step])).reshape(-1, 3)
     density = density[density.min(axis=1) >= least_density]
     if len(density) < _LEAST_PIXELS:

@@ -1,6 +1,6 @@
 """Backbones: networks from images to features, by name."""
 
-from cellnet.backbones.base import Backbone, Statistics
+from cellnet.backbones.base import Backbone, Statistics, as_backbone
 from cellnet.backbones.cnn import PlainCNN
 from cellnet.backbones.composite import CompositeBackbone
 from cellnet.backbones.factory import BACKBONES, create_backbone
@@ -21,6 +21,7 @@ __all__ = [
     "TimmBackbone",
     "UNet",
     "WeightsReport",
+    "as_backbone",
     "check_image_size",
     "create_backbone",
     "timm_spelling",

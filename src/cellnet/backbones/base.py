@@ -8,6 +8,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from cellnet.backbones.weights import WeightsReport, load_weights
+from cellnet.errors import ConfigError
 
 Statistics = tuple[float, float, float]
 """One number each for red, green and blue, on a scale of 0-1."""
@@ -60,3 +61,18 @@ class Backbone(nn.Module, ABC):
         """
         self.weights_report = load_weights(self, file)
         return self.weights_report
+
+
+def as_backbone(network: object) -> Backbone:
+    """The network, if it is a backbone and says what a backbone must.
+
+    Raises:
+        ConfigError: It does not derive from `Backbone`, or lacks one of its attributes.
+    """
+    name = type(network).__name__
+    if not isinstance(network, Backbone):
+        raise ConfigError(f"{name} is no backbone; derive it from cellnet.backbones.Backbone.")
+    needed = ("name", "num_features", "input_size", "mean", "std")
+    if missing := [word for word in needed if not hasattr(network, word)]:
+        raise ConfigError(f"The backbone {name} does not say its {', '.join(missing)}; set it in the class.")
+    return network

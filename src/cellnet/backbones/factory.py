@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from cellnet.backbones.base import Backbone
+from cellnet.backbones.base import Backbone, as_backbone
 from cellnet.backbones.cnn import PlainCNN
 from cellnet.backbones.composite import CompositeBackbone
 from cellnet.backbones.timm_backbone import STUDY_NETWORKS, TimmBackbone, timm_spelling
@@ -42,7 +42,8 @@ def create_backbone(name: str, *, pretrained: bool = False, weights: str | Path 
 
     Raises:
         UnknownNameError: Unknown name; the message shows the nearest ones.
-        ConfigError: ``pretrained`` together with ``weights``, or one ``weights`` for several backbones.
+        ConfigError: ``pretrained`` together with ``weights``, one ``weights`` for several backbones, or what is
+            registered under the name makes no `Backbone`.
         WeightsError: The weights cannot be fetched, or the file does not fit.
 
     Example:
@@ -73,4 +74,4 @@ def _single(name: str, pretrained: bool) -> Backbone:
     known = BACKBONES.list()
     if name not in known:
         raise unknown_name("backbone", name, [*known, *timm_spelling(name)])
-    return BACKBONES.get(name)(pretrained=pretrained)
+    return as_backbone(BACKBONES.get(name)(pretrained=pretrained))

@@ -6,6 +6,7 @@ import torch
 
 from cellnet.backbones.base import Backbone
 from cellnet.errors import ConfigError
+from cellnet.images.preprocess import MIN_IMAGE_SIZE
 
 
 def check_image_size(backbone: Backbone, image_size: int) -> None:
@@ -21,11 +22,11 @@ def check_image_size(backbone: Backbone, image_size: int) -> None:
         >>> from cellnet.backbones.cnn import PlainCNN
         >>> check_image_size(PlainCNN(), 8)
         Traceback (most recent call last):
-        cellnet.errors.ConfigError: 'cnn' cannot take images of 8 px; give 15 px or more.
+        cellnet.errors.ConfigError: 'cnn' cannot take images of 8 px; give 16 px or more.
     """
     if _runs(backbone, image_size):
         return
-    fails, works = image_size, backbone.input_size
+    fails, works = max(image_size, MIN_IMAGE_SIZE - 1), backbone.input_size
     while works - fails > 1:
         middle = (fails + works) // 2
         fails, works = (fails, middle) if _runs(backbone, middle) else (middle, works)

@@ -20,7 +20,8 @@ class WeightsReport:
     Args:
         file: Name of the file.
         matched: Keys that were loaded.
-        missing: Keys of the network that the file lacks; empty after a successful load.
+        missing: Keys of the network that the file lacks; empty after a successful load. Counters of batches, which
+            older files have not, do not count.
         unexpected: Keys of the file that the network has no place for: its old classifier.
 
     Example:
@@ -61,7 +62,7 @@ def load_weights(network: nn.Module, file: str | Path, unused: Collection[str] =
     report = WeightsReport(
         file=path.name,
         matched=tuple(sorted(own.keys() & tensors.keys())),
-        missing=tuple(sorted(own.keys() - tensors.keys())),
+        missing=tuple(sorted(key for key in own.keys() - tensors.keys() if not key.endswith("num_batches_tracked"))),
         unexpected=tuple(sorted(tensors.keys() - own.keys())),
     )
     foreign = [k for k in report.unexpected if not k.startswith(tuple(f"{name}." for name in unused))]
@@ -74,7 +75,7 @@ def load_weights(network: nn.Module, file: str | Path, unused: Collection[str] =
         )
     for key in report.matched:
         _check(path, key, tensors[key], own[key])
-    network.load_state_dict({key: tensors[key] for key in report.matched})
+    network.load_state_dict({key: tensors[key] for key in report.matched}, strict=False)  # but for these counters
     return report
 
 

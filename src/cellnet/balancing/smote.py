@@ -98,7 +98,7 @@ class SMOTE(BaseOverSampler):  # type: ignore[misc]
         else:
             rows, new_labels = super().fit_resample(array, labels)
         if isinstance(X, Tensor):
-            rows = torch.from_numpy(rows).to(X.device)
+            rows = torch.from_numpy(rows).to(X.device, X.dtype)
         return rows, torch.from_numpy(new_labels).to(y.device) if isinstance(y, Tensor) else new_labels
 
     def resample(self, dataset: Cells, preprocess: Preprocess | None = None) -> Cells:
@@ -143,6 +143,12 @@ class SMOTE(BaseOverSampler):  # type: ignore[misc]
             return images.batch(rows)[0]
 
         return with_mixtures(images, self._draw(y, read, lambda label: f"{names[label]!r}"))
+
+    def _validate_params(self) -> None:
+        super()._validate_params()
+        counts = self.sampling_strategy.values() if isinstance(self.sampling_strategy, Mapping) else ()
+        if not all(isinstance(count, Integral) for count in counts):
+            raise ValueError(f"sampling_strategy={self.sampling_strategy} must hold whole numbers of images.")
 
     def _fit_resample(
         self,
@@ -230,7 +236,8 @@ def _as_array(rows: ArrayLike | Tensor) -> Any:
         SamplingError: Images of several sizes.
     """
     if isinstance(rows, Tensor):
-        return rows.detach().cpu().numpy()
+        rows = rows.detach().cpu()
+        return (rows.float() if rows.dtype == torch.bfloat16 else rows).numpy()  # which NumPy has not
     if isinstance(rows, (list, tuple)) and len(rows) and all(isinstance(row, (np.ndarray, Tensor)) for row in rows):
         shapes = sorted({tuple(row.shape) for row in rows})
         if len(shapes) > 1:
@@ -238,7 +245,7 @@ def _as_array(rows: ArrayLike | Tensor) -> Any:
                 f"The images have several sizes, among them {shapes[0]} and {shapes[-1]}; bring them to one, e.g. by "
                 "cellnet.Preprocess(image_size)."
             )
-        return np.stack([np.asarray(row) for row in rows])
+        return np.stack([_as_array(row) for row in rows])
     return rows
 
 

@@ -21,7 +21,7 @@ def balanced_class_weights(targets: NDArray[np.int64], num_classes: int) -> Tens
         float32 tensor of shape (num_classes,).
 
     Raises:
-        ConfigError: A class is absent, so that its weight would be infinite.
+        ConfigError: A class is absent, so that its weight would be infinite, or a label is of none.
 
     Example:
         >>> balanced_class_weights(np.array([0, 0, 0, 1]), 2)
@@ -46,7 +46,8 @@ def effective_number_weights(targets: NDArray[np.int64], num_classes: int, beta:
         float32 tensor of shape (num_classes,), with the sum num_classes, as in the paper.
 
     Raises:
-        ConfigError: ``beta`` is out of range, or a class is absent, so that its weight would be infinite.
+        ConfigError: ``beta`` is out of range, a class is absent, so that its weight would be infinite, or a label is of
+            none.
 
     Example:
         >>> effective_number_weights(np.array([0, 0, 0, 1]), 2, beta=0.5)
@@ -64,8 +65,13 @@ def _counts(targets: NDArray[np.int64], num_classes: int) -> NDArray[np.int64]:
     """Images of each class.
 
     Raises:
-        ConfigError: A class has none.
+        ConfigError: A class has none, or a label is of none.
     """
+    if len(targets) and not 0 <= np.min(targets) <= np.max(targets) < num_classes:
+        raise ConfigError(
+            f"Labels run from {np.min(targets)} to {np.max(targets)}, but there are {num_classes} classes; give labels "
+            f"from 0 to {num_classes - 1}."
+        )
     counts = np.bincount(targets, minlength=num_classes)
     if (counts == 0).any():
         absent = np.flatnonzero(counts == 0).tolist()

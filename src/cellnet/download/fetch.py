@@ -27,9 +27,10 @@ def fetch(file: RemoteFile, folder: str | os.PathLike[str], *, progress: bool = 
     """Download a file, unless it is there; go on where an earlier try ended.
 
     The bytes get the file's name only when all have come and their hash is right, so whatever bears that name is
-    whole. A file that is there is accepted if its hash is right, or if none is known. Proxies and certificates
-    are taken from the environment: ``HTTPS_PROXY``, ``NO_PROXY``, ``REQUESTS_CA_BUNDLE``. Of several processes
-    one downloads, and the others wait for it.
+    whole. Where no hash is known, the length that the server states, or else the card, tells whether all have come;
+    where neither does, a warning says so. A file that is there is accepted if its hash is right, or if none is known.
+    Proxies and certificates are taken from the environment: ``HTTPS_PROXY``, ``NO_PROXY``, ``REQUESTS_CA_BUNDLE``. Of
+    several processes one downloads, and the others wait for it.
 
     Args:
         file: What to download.

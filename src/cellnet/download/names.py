@@ -39,7 +39,10 @@ def _is_unsafe(part: str) -> bool:
 
 
 class Claims:
-    """The names that an archive has used, as a system compares them that ignores case and ways to write accents."""
+    """The names that an archive has used, as systems compare them.
+
+    Some ignore case, ways to write accents, and dots and spaces at the end.
+    """
 
     def __init__(self, archive: Path) -> None:
         self._archive = archive
@@ -51,7 +54,8 @@ class Claims:
         Raises:
             DataError: It is used for a file already, or a file of this name would stand where a folder is.
         """
-        keys = [unicodedata.normalize("NFC", "/".join(parts[: n + 1])).casefold() for n in range(len(parts))]
+        bare = [unicodedata.normalize("NFC", part.rstrip(". ")).casefold() for part in parts]
+        keys = ["/".join(bare[: n + 1]) for n in range(len(bare))]
         *folders, own = keys
         blocked = any(self._kinds.setdefault(key, "folder") == "file" for key in folders)
         if blocked or (own in self._kinds and "file" in (kind, self._kinds[own])):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import ssl
+import warnings
 from http.client import responses
 from itertools import chain
 from typing import TYPE_CHECKING
@@ -108,7 +109,9 @@ def _receive(response: Response, url: str, file: RemoteFile, part: Part, show: S
             f"{file.name} needs {total - part.size:,} bytes, but {part.path.parent} has only {free:,}; "
             "free some space or choose another folder."
         )
-    # The size of a card is for orientation: only what is far beyond it is refused.
+    if total is None and not part.expected:
+        total = file.size  # nothing else tells whether it came whole
+    # Beside a hash, the size of a card is for orientation: only what is far beyond it is refused.
     limit = total if total is not None else 2 * file.size if file.size else MAX_UNKNOWN
     for chunk in chain([first], chunks):
         if part.size + len(chunk) > limit:
@@ -118,6 +121,12 @@ def _receive(response: Response, url: str, file: RemoteFile, part: Part, show: S
         show(part.size, total or file.size)
     if total is not None and part.size < total:  # some servers give the rest piece by piece
         raise TransferError(f"broke off after {part.size:,} of {total:,} bytes", again=True)
+    if total is None and not part.expected and not response.raw.chunked:  # chunks have an end of their own
+        warnings.warn(
+            f"Neither {url} nor the card of {file.name} tells its length or hash, so that a part of it would pass for "
+            "the whole; compare it with what its publisher says.",
+            stacklevel=2,
+        )
 
 
 def _refuse_page(response: Response, file: RemoteFile, start: bytes) -> None:

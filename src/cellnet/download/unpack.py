@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 from cellnet.download.archives import chunks, explained, is_archive, members
@@ -43,8 +44,8 @@ def unpack(
 
     Raises:
         DataError: It is not there, of another format, damaged, encrypted or beyond the limits; or it holds a name
-            that leads out of the folder, two names that are alike, a link or a device. The folder is as before.
-            Also, if a file stands where a folder is to be, or the other way round.
+            that leads out of the folder, two names that are alike, a link or a device; or a file stands where a folder
+            is to be, or the other way round, or the archive itself where a file is. The folder is as before.
         ConfigError: The folder cannot be written, or the disk is full.
     """
     unpack_once(Path(archive), Path(folder), limits, progress)
@@ -67,8 +68,9 @@ def unpack_once(archive: Path, folder: Path, limits: Limits = LIMITS, progress: 
         try:
             temporary.mkdir()
             names = _extract(archive, temporary, limits, show)
-            entries = sorted(path.name for path in temporary.iterdir())
-            _move(temporary, folder)
+            entries = sorted(path.relative_to(temporary).as_posix() for path in temporary.rglob("*"))
+            for source, target in list(_moves(temporary, folder, archive)):
+                source.replace(target)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
         write_text(marker, json.dumps({**version, "entries": entries, "archives": names}))
@@ -108,15 +110,21 @@ def _extract(archive: Path, folder: Path, limits: Limits, show: Show) -> list[st
     return inner
 
 
-def _move(source: Path, target: Path) -> None:
-    """Move a tree over another: folders become one, and a file takes the place of a file."""
+def _moves(source: Path, target: Path, archive: Path) -> Iterator[tuple[Path, Path]]:
+    """What goes where for a tree to come over another: folders become one, and a file takes the place of a file.
+
+    Raises:
+        DataError: Something is in the way.
+    """
     if source.is_dir() and target.is_dir():
-        for child in list(source.iterdir()):
-            _move(child, target / child.name)
+        for child in source.iterdir():
+            yield from _moves(child, target / child.name, archive)
     elif target.exists() and (source.is_dir() or target.is_dir()):
         raise DataError(f"{target} is in the way of what is to be unpacked there; move it away.")
+    elif target.exists() and target.samefile(archive):
+        raise DataError(f"{archive} holds a file that would take its own place; unpack it into another folder.")
     else:
-        source.replace(target)
+        yield source, target
 
 
 def _unpacked(marker: Path, version: dict[str, int]) -> list[Path] | None:

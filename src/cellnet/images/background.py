@@ -12,7 +12,8 @@ _RING = 40
 def background_colour(images: Tensor) -> Tensor:
     """The colour at the edge of each image: the median of each channel over the outermost ring.
 
-    A cell that touches the edge does not change it, as long as it covers less than half of the ring.
+    The pixels in the corners of the ring count twice, and of two medians the lower one is taken. A cell that touches
+    the edge does not change it, as long as it covers less than half of the ring.
 
     Args:
         images: uint8 …×3×H×W.

@@ -46,8 +46,9 @@ _NOT_IMAGES = {
 def decode(source: str | Path | bytes) -> Tensor:
     """Decode the first frame of an image file, upright, as 8-bit RGB.
 
-    EXIF orientation is applied, transparency is laid over white, 16-bit values are scaled by 255/65535,
-    and an embedded colour profile is not applied. Reads BMP, GIF, JPEG, PNG, TIFF and WebP.
+    EXIF orientation is applied, transparency is laid over white, 16-bit grey values are scaled by 255/65535, 16-bit
+    colours keep their upper bytes (Pillow reads no more of them), and an embedded colour profile is not applied. Reads
+    BMP, GIF, JPEG, PNG, TIFF and WebP.
 
     Args:
         source: A path, or the bytes of a file.

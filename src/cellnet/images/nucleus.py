@@ -52,6 +52,8 @@ def nucleus_masks(images: Tensor) -> Tensor:
 def nucleus_share(images: Iterable[Tensor]) -> float:
     """How large cells look: the share of its image that a nucleus takes, the median over images.
 
+    Of an even number of images it is the lower one of the two in the middle.
+
     Args:
         images: uint8 3×H×W each; many, so that the median is that of a laboratory and not of a few cells.
 

@@ -18,6 +18,9 @@ from cellnet.registry import check_name
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
+MIN_IMAGE_SIZE = 16
+"""Pixels: of a smaller cell nothing can be told."""
+
 MAX_CROP = 4
 """The widest margin: a cell four times as small is hardly seen any more."""
 
@@ -62,8 +65,10 @@ class Preprocess(Card):
     std: tuple[float, float, float] = IMAGENET_STD
 
     def __post_init__(self) -> None:
-        if type(self.image_size) is not int or self.image_size < 16:
-            raise ConfigError(f"image_size={self.image_size!r} must be a whole number of at least 16 pixels.")
+        if type(self.image_size) is not int or self.image_size < MIN_IMAGE_SIZE:
+            raise ConfigError(
+                f"image_size={self.image_size!r} must be a whole number of at least {MIN_IMAGE_SIZE} pixels."
+            )
         if not _is_number(self.crop) or not 0 < self.crop <= MAX_CROP:
             raise ConfigError(
                 f"crop={self.crop!r} must be above 0 and at most {MAX_CROP}; 1 is the whole shorter side, and above "

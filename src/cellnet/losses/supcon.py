@@ -36,11 +36,12 @@ class SupConLoss(nn.Module):
             Every process gets the loss of the whole batch, and once `DistributedDataParallel` has averaged the
             gradients of the processes, they are those of one process with the whole batch.
         memory: How many views of earlier batches to contrast with as well, a queue without gradients as in MoCo
-            (He et al. 2020, arXiv 1911.05722); for small batches. It is part of the module's state.
+            (He et al. 2020, arXiv 1911.05722); for small batches, and not together with ``gather``. It is part of the
+            module's state.
         dim: Length of a feature vector; needed for ``memory`` only.
 
     Raises:
-        ConfigError: A value out of range, or ``memory`` without ``dim``.
+        ConfigError: A value out of range, ``memory`` without ``dim``, or ``gather`` with ``memory``.
 
     Example:
         >>> loss = SupConLoss(temperature=0.1)
@@ -62,6 +63,11 @@ class SupConLoss(nn.Module):
         if memory < 0 or (memory and not dim):
             raise ConfigError(
                 f"memory={memory!r} needs dim=..., the length of a feature vector, and must not be negative."
+            )
+        if gather and memory:
+            raise ConfigError(
+                f"gather=True and memory={memory} exclude each other: each process would have a queue of its own; "
+                "give one of them."
             )
         self.temperature = float(temperature)
         self.gather = gather

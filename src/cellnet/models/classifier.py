@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, Self
 import torch
 from torch import Tensor, nn
 
-from cellnet.backbones import Backbone, CompositeBackbone, Normalise
+from cellnet.backbones import Backbone, CompositeBackbone, Normalise, as_backbone
 from cellnet.errors import ConfigError, DataError
 from cellnet.images import Preprocess
-from cellnet.labels import LabelSchema
+from cellnet.labels import LabelSchema, as_schema
 from cellnet.models.calibrators import Calibrator, TemperatureScaling
 from cellnet.models.heads import Head, LinearHead
 from cellnet.models.probes import Attributes, Familiarity
@@ -53,7 +53,8 @@ class CellClassifier(ModelVerbs, nn.Module):
         golden: Images and logits to compare with, where they came from a checkpoint: see `self_test`.
 
     Raises:
-        ConfigError: Statistics of its own for a composite backbone, which normalises branch by branch.
+        ConfigError: No `Backbone`, or statistics of its own for a composite one, which normalises branch by branch.
+        LabelError: ``labels`` are no schema.
 
     Example:
         >>> from cellnet.models import create_model
@@ -71,6 +72,8 @@ class CellClassifier(ModelVerbs, nn.Module):
         dropout: float = 0.2,
     ) -> None:
         super().__init__()
+        as_backbone(backbone)
+        as_schema(labels)
         own = (preprocess.mean, preprocess.std)
         if isinstance(backbone, CompositeBackbone) and own != (backbone.mean, backbone.std):
             raise ConfigError(

@@ -16,7 +16,7 @@ from cellnet.backbones import (
 )
 from cellnet.errors import ConfigError
 from cellnet.images import Preprocess
-from cellnet.labels import PBC_LABELS, LabelSchema
+from cellnet.labels import PBC_LABELS, LabelSchema, as_schema
 from cellnet.models.classifier import CellClassifier
 from cellnet.models.heads import HEADS, FusionHead
 from cellnet.models.hybrid import HybridInceptionXception
@@ -62,7 +62,9 @@ def create_model(
 
     Raises:
         UnknownNameError: Unknown model or head; the message shows the nearest names.
-        ConfigError: Options that exclude each other, or an image size that the backbone does not take.
+        ConfigError: Options that exclude each other or are out of range, or an image size that the backbone does not
+            take.
+        LabelError: ``labels`` are no schema.
         WeightsError: The weights cannot be fetched, or the file does not fit.
 
     Example:
@@ -71,19 +73,20 @@ def create_model(
     """
     if not set(name) & {":", "+"} and name not in list_models():
         raise unknown_name("model", name, [*list_models(), *timm_spelling(name)])
+    as_schema(labels)
     hybrid = name == "hybrid"
     if hybrid and head is not None:
         raise ConfigError(f"The hybrid has a head of its own; leave out head={head!r}.")
     kind = "fusion" if hybrid else check_name("head", "linear" if head is None else head, HEADS)
     backbone = create_backbone(HYBRID_BACKBONE if hybrid else name, pretrained=pretrained, weights=weights)
-    if image_size is not None and image_size != backbone.input_size:
-        check_image_size(backbone, image_size)
     preprocess = Preprocess(
         backbone.input_size if image_size is None else image_size,
         crop,
         mean=backbone.mean if mean is None else mean,
         std=backbone.std if std is None else std,
     )
+    if preprocess.image_size != backbone.input_size:
+        check_image_size(backbone, preprocess.image_size)
     return _assemble(backbone, labels, preprocess, kind, dropout)
 
 

@@ -31,8 +31,8 @@ class Head(nn.Module):
 
     def __init__(self, dropout: float) -> None:
         super().__init__()
-        if not 0 <= dropout < 1:
-            raise ConfigError(f"dropout={dropout!r} must be at least 0 and below 1, e.g. 0.2.")
+        if not isinstance(dropout, int | float) or not 0 <= dropout < 1:
+            raise ConfigError(f"dropout={dropout!r} must be a number of at least 0 and below 1, e.g. 0.2.")
         self.dropout = float(dropout)
 
     @property

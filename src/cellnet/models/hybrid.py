@@ -58,7 +58,7 @@ class HybridInceptionXception(CellClassifier):
         """The study's second stage: fuse two trained classifiers.
 
         Both are copied, up to and including the dense layer of 1024; their last layer is left behind, and the
-        fused layers start from nothing.
+        fused layers start from nothing. Its ``origins`` are theirs and, where they have one, their cards.
 
         Args:
             a: First classifier, with the study's head.
@@ -97,6 +97,7 @@ class HybridInceptionXception(CellClassifier):
         backbone = CompositeBackbone(networks)
         preprocess = replace(a.preprocess, mean=backbone.mean, std=backbone.std)
         hybrid = cls(backbone, a.labels, preprocess, fusion)
+        hybrid.origins = (*a.origins, *b.origins, *(card for card in (a.weights_card, b.weights_card) if card))
         hybrid.requires_grad_(True)
         if freeze:
             hybrid.freeze_branches()

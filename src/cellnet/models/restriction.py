@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from cellnet.errors import LabelError
+from cellnet.errors import ConfigError, LabelError
 from cellnet.labels import LabelSchema
+from cellnet.models.calibrators import Calibrator, VectorScaling
 from cellnet.models.heads import last_linear
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ def restrict(model: CellClassifier, names: Iterable[str]) -> CellClassifier:
     Raises:
         LabelError: Fewer than two classes, or a head without a last linear layer.
         UnknownNameError: A class that the model does not know.
+        ConfigError: A calibration whose probabilities hold for all classes together, as isotonic calibration's do.
 
     Example:
         >>> from cellnet.models import create_model
@@ -47,6 +49,7 @@ def restrict(model: CellClassifier, names: Iterable[str]) -> CellClassifier:
         raise LabelError(
             f"A model needs two classes to choose from, not {len(kept)}; name some of {', '.join(model.labels.names)}."
         )
+    calibrator = _calibrator(model.calibrator, kept)
     copied = copy.deepcopy(model).eval()
     last = last_linear(copied.head, len(model.labels))
     with torch.no_grad():
@@ -55,7 +58,20 @@ def restrict(model: CellClassifier, names: Iterable[str]) -> CellClassifier:
             last.bias = nn.Parameter(last.bias[kept].clone())
     last.out_features = len(kept)
     copied.labels = LabelSchema(f"{model.labels.name}, restricted", tuple(model.labels.classes[i] for i in kept))
-    copied.temperature = model.temperature
+    copied.calibrator = calibrator
     copied.thresholds = {name: value for name, value in model.thresholds.items() if name == "distance"}
     copied.forget()
     return copied
+
+
+def _calibrator(fitted: Calibrator, kept: list[int]) -> Calibrator:
+    """What turns the logits of the classes that stay into probabilities that keep their ratios."""
+    if fitted.num_classes in (None, len(kept)):
+        return fitted
+    if isinstance(fitted, VectorScaling):
+        return VectorScaling([fitted.scale[i] for i in kept], [fitted.bias[i] for i in kept])
+    raise ConfigError(
+        f"The {fitted.method} calibration of this model reads the softmax over all its {fitted.num_classes} classes, "
+        "which a model of fewer has not. Calibrate it by temperature or vector scaling, or set model.temperature = 1.0 "
+        "and calibrate the restricted model."
+    )
