@@ -58,7 +58,7 @@ def stratified(
     """Divide images into parts of the given sizes that all have the same class proportions.
 
     Units go one after the other, largest first, to the part that lacks their classes most; every class
-    reaches every part. If each unit is one image, a part's number of images of a class is within 1 of
+    reaches every part, if need be by a unit that is moved in the end. If each unit is one image, a part's number of images of a class is within 1 of
     its exact share, unless that share is below one image somewhere. The same arguments give the same parts on
     every machine.
 
@@ -74,7 +74,8 @@ def stratified(
 
     Raises:
         ConfigError: Fractions or seed that cannot be used.
-        DataError: A class has fewer units than there are parts.
+        DataError: A class has fewer units than there are parts, or does not reach one of them since its units hold
+            other classes too.
 
     Example:
         >>> train, test = stratified([0, 0, 0, 0, 1, 1], None, (0.5, 0.5))
@@ -93,14 +94,16 @@ def stratified(
     counts = np.zeros((units.max() + 1, len(classes)), np.int64)
     np.add.at(counts, (units, labels), 1)
 
-    for label, available in zip(classes, (counts > 0).sum(axis=0), strict=True):
+    words = [names[label] if names is not None else f"label {label}" for label in classes]
+    for name, available in zip(words, (counts > 0).sum(axis=0), strict=True):
         if available < len(shares):
-            name = names[label] if names is not None else f"label {label}"
             raise DataError(
                 f"The class {name!r} has {available} independent image(s), too few for {len(shares)} parts "
                 "(identical or grouped images count once); use fewer parts, add images or drop the class."
             )
-    part_of_unit = _assign(counts, shares, _shuffle(len(counts), seed))
+    order = _shuffle(len(counts), seed)
+    part_of_unit = _assign(counts, shares, order)
+    _reach_all(part_of_unit, counts, len(shares), order, words)
     return [np.flatnonzero(part_of_unit[units] == part) for part in range(len(shares))]
 
 
@@ -188,3 +191,31 @@ def _assign(counts: Indices, shares: NDArray[np.float64], order: Indices) -> Ind
             reached[label].add(part)
             units_left[label] -= 1
     return parts
+
+
+def _reach_all(parts: Indices, counts: Indices, number: int, order: Indices, names: Sequence[str]) -> None:
+    """Bring each class to each part, in place: units of several classes may have left one without.
+
+    Args:
+        parts: Part of each unit.
+        counts: See `_assign`.
+        number: Number of parts.
+        order: See `_assign`.
+        names: Names of the classes.
+
+    Raises:
+        DataError: No unit of a class can move to a part that lacks it without leaving another part without a class.
+    """
+    has = counts > 0
+    smallest = order[np.argsort(counts[order].sum(axis=1), kind="stable")]
+    for part, label in np.ndindex(number, len(names)):
+        held = np.array([has[parts == other].sum(axis=0) for other in range(number)])
+        if held[part, label]:
+            continue
+        spare = has[:, label] & ((held[parts] > 1) | ~has).all(axis=1)
+        if not spare.any():
+            raise DataError(
+                f"The class {names[label]!r} does not reach part {part + 1} of {number}: its groups hold other classes "
+                "that cannot be missed where they are; use another seed or fewer parts, or drop the class."
+            )
+        parts[smallest[spare[smallest]][0]] = part
