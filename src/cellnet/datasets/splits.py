@@ -7,11 +7,13 @@ one donor, or all copies of one picture.
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Hashable, Iterable, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from cellnet.datasets.columns import check_groups
 from cellnet.errors import ConfigError, DataError
 
 Indices = NDArray[np.int64]
@@ -41,7 +43,7 @@ def connect(*columns: Sequence[Hashable | None]) -> Indices:
     for column in columns:
         first: dict[Hashable, int] = {}
         for image, value in enumerate(column):
-            if value is not None and value == value:  # NaN, a table's "not known", differs from itself
+            if value is not None:
                 one, other = root(first.setdefault(value, image)), root(image)
                 parent[max(one, other)] = min(one, other)
     return np.array([root(image) for image in range(len(parent))], np.int64)
@@ -58,13 +60,14 @@ def stratified(
     """Divide images into parts of the given sizes that all have the same class proportions.
 
     Units go one after the other, largest first, to the part that lacks their classes most; every class
-    reaches every part, if need be by a unit that is moved in the end. If each unit is one image, a part's number of images of a class is within 1 of
-    its exact share, unless that share is below one image somewhere. The same arguments give the same parts on
-    every machine.
+    reaches every part, if need be by a unit that is moved in the end. If each unit is one image, a part's number
+    of images of a class is within 1 of its exact share, unless that share is below one image somewhere. The same
+    arguments give the same parts on every machine.
 
     Args:
         targets: N integer labels.
-        groups: N values; images with equal values are one unit (see `connect`). None: each image is a unit.
+        groups: N values; images with equal values are one unit, those of an unknown value (see `check_groups`) each
+            one of its own. None: each image is a unit.
         fractions: Share of each part; above 0, with sum 1.
         seed: Seed of the shuffle.
         names: Class names for error messages.
@@ -74,8 +77,8 @@ def stratified(
 
     Raises:
         ConfigError: Fractions or seed that cannot be used.
-        DataError: A class has fewer units than there are parts, or does not reach one of them since its units hold
-            other classes too.
+        DataError: Groups that cannot be used; or a class has fewer units than there are parts, or does not reach
+            one of them since its units hold other classes too.
 
     Example:
         >>> train, test = stratified([0, 0, 0, 0, 1, 1], None, (0.5, 0.5))
@@ -87,7 +90,7 @@ def stratified(
     if not len(labels):
         raise DataError("There are no images to divide; check how the data set was made.")
     classes, labels = np.unique(labels, return_inverse=True)
-    keys = np.arange(len(labels)) if groups is None else connect(np.asarray(groups).tolist())
+    keys = np.arange(len(labels)) if groups is None else connect(check_groups(groups).tolist())
     if len(keys) != len(labels):
         raise DataError(f"There are {len(labels)} targets but {len(keys)} groups; give one group an image.")
     units = np.unique(keys, return_inverse=True)[1]
@@ -144,13 +147,24 @@ def _checked_fractions(fractions: Iterable[float]) -> NDArray[np.float64]:
     return shares
 
 
+def check_seed(seed: int) -> int:
+    """A seed as a plain integer.
+
+    Raises:
+        ConfigError: It is not an integer of at least 0.
+    """
+    try:
+        whole = operator.index(seed)
+    except TypeError:
+        whole = -1
+    if whole < 0:
+        raise ConfigError(f"The seed {seed!r} is not an integer of at least 0; use seed=0.")
+    return whole
+
+
 def _shuffle(size: int, seed: int) -> Indices:
     """A seeded permutation from the raw bit stream, which NumPy keeps the same in every version (NEP 19)."""
-    try:
-        stream = np.random.PCG64(seed)
-    except (TypeError, ValueError) as error:
-        raise ConfigError(f"The seed {seed!r} is not an integer of at least 0; use seed=0.") from error
-    return np.argsort(stream.random_raw(size), kind="stable")
+    return np.argsort(np.random.PCG64(check_seed(seed)).random_raw(size), kind="stable")
 
 
 def _misfit(images: dict[int, int], lacking: list[float], totals: list[int]) -> tuple[float, float]:
