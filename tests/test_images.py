@@ -466,6 +466,18 @@ class TestListImages:
         found = [path.relative_to(tmp_path).as_posix() for path in list_images(tmp_path)]
         assert found == ["a/1.png", "a/deep/0.tiff", "b/2.JPG", "c.webp"]
 
+    def test_links_are_followed_once(self, tmp_path: Path) -> None:
+        (tmp_path / "elsewhere" / "deep").mkdir(parents=True)
+        for file in (tmp_path / "elsewhere" / "1.png", tmp_path / "elsewhere" / "deep" / "2.png"):
+            file.write_bytes(b"x")
+        folder = tmp_path / "cells"
+        folder.mkdir()
+        for name in ("a", "b"):
+            (folder / name).symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+        (tmp_path / "elsewhere" / "deep" / "round").symlink_to(folder, target_is_directory=True)
+        found = [path.relative_to(folder).as_posix() for path in list_images(folder)]
+        assert found == ["a/1.png", "a/deep/2.png"]
+
     def test_the_folder_itself_may_be_hidden(self, tmp_path: Path) -> None:
         (tmp_path / ".data").mkdir()
         (tmp_path / ".data" / "1.png").write_bytes(b"x")

@@ -98,6 +98,19 @@ class TestLabelSchema:
         assert schema.classes[0] == PBC_LABELS.classes[5]
         assert schema.classes[1] == CellClass("blast")
 
+    def test_from_names_takes_the_known_spelling(self) -> None:
+        assert LabelSchema.from_names(["Neutrophil", "Blast"]).names == ("neutrophil", "Blast")
+
+    @pytest.mark.parametrize("names", [["neutrophil", "band neutrophil"], ["Myelocyte", "IG"]])
+    def test_from_names_leaves_a_synonym_that_is_a_class_to_that_class(self, names: list[str]) -> None:
+        schema = LabelSchema.from_names(names)
+        assert [schema.find(name) for name in names] == [0, 1]
+        assert harmonise(schema, PBC_LABELS).indices in {(6, 6), (3, 3)}
+
+    def test_synonyms_are_no_single_text(self) -> None:
+        with pytest.raises(LabelError, match=r"synonyms of 'lympho' are one text.*\('lymphocyte',\)"):
+            CellClass("lympho", synonyms="lymphocyte")  # type: ignore[arg-type]
+
     def test_round_trip_through_json(self) -> None:
         assert LabelSchema.from_dict(json.loads(json.dumps(PBC_LABELS.to_dict()))) == PBC_LABELS
 
@@ -163,6 +176,14 @@ class TestHarmonise:
     def test_several_classes_may_join(self) -> None:
         source = LabelSchema.from_names(["promyelocyte", "myelocyte", "metamyelocyte"])
         assert harmonise(source, PBC_LABELS).indices == (3, 3, 3)
+
+    def test_a_coarse_class_is_not_forced_into_one_of_several(self) -> None:
+        target = LabelSchema.from_names(["promyelocyte", "myelocyte", "monocyte"], name="fine")
+        mapping = harmonise(PBC_LABELS, target)
+        assert mapping.indices == (None, None, None, None, None, 2, None, None)
+        assert mapping.reasons[3] == "'ig' is several classes of 'fine': 'promyelocyte', 'myelocyte'."
+        coarser = LabelSchema("coarser", (CellClass("young", synonyms=("ig",)), CellClass("myelocyte")))
+        assert harmonise(PBC_LABELS, coarser).indices[3] == 0  # its own name decides
 
     def test_every_class_has_its_reason(self) -> None:
         source = LabelSchema(

@@ -31,6 +31,10 @@ class TestCheckName:
         assert str(caught.value).startswith(f"Unknown optimizer {typed!r}. Did you mean {meant!r}")
         assert str(caught.value).endswith("Known: adam, adamw, sgd.")
 
+    def test_names_in_capitals_are_hinted_at_as_they_are_written(self) -> None:
+        with pytest.raises(UnknownNameError, match="Did you mean 'RBC'"):
+            check_name("class", "rbcs", ["RBC", "WBC", "Platelets"])
+
     def test_no_hint_where_nothing_is_near(self) -> None:
         with pytest.raises(UnknownNameError, match=r"^Unknown optimizer 'qqq'\. Known: adam, sgd\.$"):
             check_name("optimizer", "qqq", ["adam", "sgd"])

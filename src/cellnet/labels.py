@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from cellnet.errors import LabelError
@@ -21,12 +21,21 @@ class CellClass:
         description: What a cell of this class looks like, in one sentence.
         lineage: The line of blood formation that it belongs to, e.g. ``"granulocyte"``.
         synonyms: Other names of the same class, compared without case, spaces, ``-`` and ``_``.
+
+    Raises:
+        LabelError: The synonyms are one text.
     """
 
     name: str
     description: str = ""
     lineage: str = ""
     synonyms: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if isinstance(self.synonyms, str):
+            raise LabelError(
+                f"The synonyms of {self.name!r} are one text, {self.synonyms!r}; give a tuple: ({self.synonyms!r},)."
+            )
 
 
 MATURATION = (
@@ -86,8 +95,22 @@ class LabelSchema:
 
     @classmethod
     def from_names(cls, names: Iterable[str], name: str = "custom") -> LabelSchema:
-        """A schema from bare class names; names that PBC's schema knows keep their description."""
-        return cls(name, tuple(_KNOWN.get(_normal(n)) or CellClass(n) for n in names))
+        """A schema from bare class names; those of PBC's classes take its spelling, description and synonyms.
+
+        A synonym that is itself one of ``names`` stays a class of its own.
+
+        Example:
+            >>> schema = LabelSchema.from_names(["Neutrophil", "Band neutrophil"])
+            >>> schema.names, schema.find("segmented neutrophil"), schema.find("band neutrophil")
+            (('neutrophil', 'Band neutrophil'), 0, 1)
+        """
+        given = list(names)
+        taken = set(map(_normal, given))
+        classes = []
+        for word in given:
+            cell = _KNOWN.get(_normal(word)) or CellClass(word)
+            classes.append(replace(cell, synonyms=tuple(s for s in cell.synonyms if _normal(s) not in taken)))
+        return cls(name, tuple(classes))
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> LabelSchema:
@@ -272,7 +295,8 @@ class LabelMapping:
 def harmonise(source: LabelSchema, target: LabelSchema) -> LabelMapping:
     """Map the classes of one schema to those of another, by name and synonym.
 
-    A class without counterpart is "not comparable" (None) and is never forced into another class.
+    A class without counterpart is "not comparable" (None) and is never forced into another class; neither is one
+    whose synonyms are several classes of ``target``, unless its own name stands for one of them.
 
     Raises:
         LabelError: No class of ``source`` has a counterpart.
@@ -284,6 +308,9 @@ def harmonise(source: LabelSchema, target: LabelSchema) -> LabelMapping:
         (5, None, 6)
         >>> mapping.reasons[2]
         "'pbc' counts 'band neutrophil' as 'neutrophil'."
+        >>> finer = LabelSchema.from_names(["monocyte", "band neutrophil", "segmented neutrophil"], name="finer")
+        >>> harmonise(PBC_LABELS, finer).reasons[6]
+        "'neutrophil' is several classes of 'finer': 'band neutrophil', 'segmented neutrophil'."
     """
     found = [_counterpart(cell, target) for cell in source]
     if all(index is None for index, _ in found):
@@ -296,6 +323,10 @@ def harmonise(source: LabelSchema, target: LabelSchema) -> LabelMapping:
 
 def _counterpart(cell: CellClass, target: LabelSchema) -> tuple[int | None, str]:
     """Label of a class in ``target`` or None, and the reason."""
+    met = {index for word in (cell.name, *cell.synonyms) if (index := target.find(word)) is not None}
+    if len(met) > 1 and target.find(cell.name) is None:
+        several = ", ".join(repr(target.names[index]) for index in sorted(met))
+        return None, f"{cell.name!r} is several classes of {target.name!r}: {several}."
     for word in (cell.name, *cell.synonyms):
         index = target.find(word)
         if index is None:

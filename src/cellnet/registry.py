@@ -21,8 +21,9 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> UnknownNameError
         known: The names that would have been right.
     """
     names = sorted(known)
-    near = difflib.get_close_matches(str(name).lower(), names, n=2, cutoff=0.5)
-    hint = f" Did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
+    spelt = {known.lower(): known for known in names}
+    near = difflib.get_close_matches(str(name).lower(), spelt, n=2, cutoff=0.5)
+    hint = f" Did you mean {' or '.join(repr(spelt[n]) for n in near)}?" if near else ""
     return UnknownNameError(f"Unknown {kind} {name!r}.{hint} Known: {', '.join(names) or 'none'}.")
 
 

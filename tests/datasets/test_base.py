@@ -194,9 +194,33 @@ def test_exclude_by_bytes_by_name_and_by_bare_name(on_disk, tmp_path):
     assert len(on_disk.exclude([copy])) == 10  # the picture lies there twice
     assert len(on_disk.exclude(["elsewhere/1/2.PNG"])) == 11
     assert len(on_disk.exclude("2.png")) == 9
-    assert len(on_disk.exclude([])) == len(on_disk.exclude(["unrelated.png"])) == 12
+    assert len(on_disk.exclude(["elsewhere\\1\\2.png"])) == 11
+    assert len(on_disk.exclude([])) == 12
     assert len(on_disk.exclude(on_disk.files)) == 0
     assert len(on_disk) == 12
+
+
+def test_exclude_of_files_that_are_not_in_the_set(on_disk, tmp_path):
+    Image.fromarray(pixels(1, 9, 1)[0].transpose(1, 2, 0)).save(tmp_path / "unrelated.png")
+    assert len(on_disk.exclude([tmp_path / "unrelated.png", "0/1.png"])) == 11
+
+
+@pytest.mark.parametrize("name", ["nowhere.png", "3/0.png", "1\\7.png"])
+def test_exclude_refuses_a_name_that_fits_nothing(on_disk, name):
+    with pytest.raises(DataError, match="fits no image"):
+        on_disk.exclude(["0/1.png", name])
+
+
+def test_exclude_refuses_a_folder(on_disk, tmp_path):
+    with pytest.raises(DataError, match=r"is a folder; give its images"):
+        on_disk.exclude(tmp_path / "0")
+
+
+def test_exclude_tells_images_in_deeper_folders_apart():
+    files = [f"cells/{name}/donor1/{i}.png" for name in ("lymphocyte", "monocyte") for i in range(2)]
+    cells = CellDataset(files, [0, 0, 1, 1], SCHEMA, images=pixels(4))
+    assert cells.exclude(["/data/Lymphocyte/donor1/0.png"]).files == files[1:]
+    assert cells.exclude(["donor1/0.png"]).files == [files[1], files[3]]
 
 
 def test_exclude_takes_out_a_file_that_is_gone(on_disk, tmp_path):
@@ -277,6 +301,11 @@ def test_repr(in_memory):
         ({"files": ["a"], "targets": [0.0]}, LabelError, "integer"),
         ({"files": ["a"], "targets": ["monocyte"]}, LabelError, "labels.index"),
         ({"files": ["a"], "targets": [[0]]}, LabelError, "integer"),
+        ({"files": ["a", "b"], "targets": [0, 0], "groups": [["x", 1], ["y", 2]]}, DataError, "cannot be compared"),
+        ({"files": ["a", "b"], "targets": [0, 0], "groups": np.array([["x"], ["y"]])}, DataError, "cannot be compared"),
+        ({"files": ["a"], "targets": [0], "groups": "x"}, DataError, "a list of one value an image"),
+        ({"files": ["a"], "targets": [0], "groups": 3}, DataError, "a list of one value an image"),
+        ({"files": None, "targets": [0], "images": [pixels(1)[0]]}, DataError, "not list; np.stack"),
         ({"files": None, "targets": [0], "images": pixels(1)[0]}, DataError, "N×3×H×W"),
         ({"files": None, "targets": [0], "images": pixels(1) / 255}, DataError, "uint8"),
         ({"files": None, "targets": [0], "images": torch.zeros(1, 3, 8, 8)}, DataError, "uint8"),
@@ -315,6 +344,41 @@ def test_official_split(in_memory):
         CellDataset(None, [0], SCHEMA, images=pixels(1), parts=["validation"])
     with pytest.raises(DataError, match="2 targets but 1 parts"):
         CellDataset(None, [0, 1], SCHEMA, images=pixels(2), parts=["val"])
+
+
+def test_unknown_groups_are_none_however_they_are_written():
+    pandas = pytest.importorskip("pandas")
+    dataset = CellDataset(None, [0, 1, 2] * 4, SCHEMA, images=pixels(12))
+    table = pandas.Series(["ana", "ana", None, "bo"] * 3)
+    for groups in (
+        ["ana", "ana", float("nan"), ""] * 3,
+        np.array([["ana"], ["ana"], [None], [None]] * 3, object)[:, 0],
+        table.replace("bo", ""),
+        table.replace("bo", None).astype("string"),
+        table.replace("bo", None).tolist(),
+    ):
+        known = dataset.with_groups(groups)
+        assert known.groups.tolist() == ["ana", "ana", None, None] * 3
+        assert len(set(known.units().tolist())) == 7
+    days = dataset.with_groups(pandas.to_datetime(["2020-01-01", None] * 6)).groups.tolist()
+    assert days[1] is None
+    assert len(set(days)) == 2
+    assert dataset.with_groups([("ana", 1), ("ana", 2)] * 6).groups.tolist()[0] == ("ana", 1)
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda cells: cells.split(0.8), "Cannot split by 1 fractions"),
+        (lambda cells: cells.split(seed=None), "seed None"),
+        (lambda cells: cells.folds(2, seed=None), "seed None"),
+        (lambda cells: cells.folds(2, repeats=1.5), r"repeats=1\.5"),
+        (lambda cells: cells.folds(2, repeats="2"), "repeats='2'"),
+    ],
+)
+def test_bad_ways_to_divide(in_memory, call, words):
+    with pytest.raises(ConfigError, match=words):
+        call(in_memory)
 
 
 def test_repeated_folds_are_the_folds_of_further_seeds(in_memory):

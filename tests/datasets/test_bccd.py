@@ -73,6 +73,12 @@ class TestPhotographs:
         with pytest.raises(DataError, match="no official split"):
             BCCD(tmp_path).official_split()
 
+    def test_a_list_that_is_no_text(self, tmp_path):
+        make(tmp_path)
+        (tmp_path / "ImageSets" / "Main" / "val.txt").write_bytes(b"\xff\xfe")
+        with pytest.raises(DataError, match=r"val\.txt is not a list of photographs"):
+            BCCD(tmp_path)
+
     def test_a_photograph_in_two_lists(self, tmp_path):
         make(tmp_path)
         (tmp_path / "ImageSets" / "Main" / "val.txt").write_text("BloodImage_00000\n")

@@ -31,8 +31,8 @@ def test_folders_are_classes_in_alphabetical_order(root):
     assert dataset.labels.names == ("basophil", "monocyte")
     assert dataset.targets.tolist() == [0, 0, 0, 1, 1, 1]
     assert [os.path.relpath(file, root) for file in dataset.files[:2]] == ["Basophil/0.png", "Basophil/1.png"]
-    assert dataset.card.title == "smears"
-    assert CellFolder.card.title == "Folder of images"
+    assert (dataset.card.name, dataset.card.title) == ("smears", "smears")
+    assert (CellFolder.card.name, CellFolder.card.title) == ("folder", "Folder of images")
 
 
 def test_the_same_order_as_torchvision(root):
@@ -102,3 +102,9 @@ def test_a_closed_folder_is_named(root, monkeypatch):
 
 def deny(folder):
     raise PermissionError(13, "Permission denied", str(folder))
+
+
+def test_a_class_and_its_kind_may_have_folders_of_their_own(root):
+    save(root / "neutrophil" / "0.png", "blue")
+    save(root / "band neutrophil" / "0.png", "green")
+    assert CellFolder(root).class_counts() == {"basophil": 3, "monocyte": 3, "band neutrophil": 1, "neutrophil": 1}

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cellnet.datasets import CellFolder, PackedCells, pack, read_list, split_hash, write_list
+from cellnet.datasets import CellDataset, CellFolder, PackedCells, pack, read_list, split_hash, write_list, write_split
 from cellnet.errors import DataError
+from cellnet.labels import LabelSchema
 
 
 def write_cells(root: Path, count: int) -> CellFolder:
@@ -68,3 +69,37 @@ def test_a_list_of_nothing_is_not_written(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no images"):
         write_list(tmp_path / "none.txt", write_cells(tmp_path / "cells", 2).subset([]))
     assert not (tmp_path / "none.txt").exists()
+
+
+def test_images_of_one_folder_and_name_are_told_apart_or_refused(tmp_path: Path) -> None:
+    for number, name in enumerate(("lymphocyte", "monocyte")):
+        file = tmp_path / "cells" / name / "donor1" / "0.png"
+        file.parent.mkdir(parents=True)
+        Image.fromarray(np.full((8, 8, 3), number, np.uint8)).save(file)
+    cells = CellFolder(tmp_path / "cells")
+    with pytest.raises(DataError, match=r"would be one line of a list, donor1/0\.png"):
+        write_list(tmp_path / "all.txt", cells)
+    write_list(tmp_path / "one.txt", cells.subset([1, 1]))
+    with pytest.raises(DataError, match=r"donor1/0\.png in the list .* could be .*write the folders above"):
+        read_list(tmp_path / "one.txt", cells)
+    (tmp_path / "one.txt").write_text("Monocyte\\donor1\\0.png\n")
+    assert read_list(tmp_path / "one.txt", cells).files == [cells.files[1]]
+
+
+@pytest.mark.parametrize("name", ["#1 type/a.png", "a/b.png ", "a/b\n.png"])
+def test_names_that_a_list_cannot_hold_are_not_written(name: str, tmp_path: Path) -> None:
+    cells = CellDataset([name], [0], LabelSchema.from_names(["a"]), images=np.zeros((1, 3, 8, 8), np.uint8))
+    with pytest.raises(DataError, match="cannot stand in a list"):
+        write_list(tmp_path / "some.txt", cells)
+
+
+def test_names_that_are_no_text_are_not_written(tmp_path: Path) -> None:
+    name = b"a/\xff.png".decode("utf-8", "surrogateescape")
+    cells = CellDataset(
+        [name], [0], LabelSchema.from_names(["a"]), images=np.zeros((1, 3, 8, 8), np.uint8), part="test"
+    )
+    with pytest.raises(DataError, match="not UTF-8"):
+        write_list(tmp_path / "some.txt", cells)
+    with pytest.raises(DataError, match="not UTF-8"):
+        write_split(tmp_path / "some.csv", cells)
+    assert not list(tmp_path.iterdir())

@@ -94,3 +94,8 @@ def test_mapping():
     five = [name if name in LEUKOCYTES.names else None for name in TO_PBC.values()]
     expected = tuple(None if name is None else LEUKOCYTES.index(name) for name in five)
     assert harmonise(MLL23.schema, LEUKOCYTES).indices == expected
+
+
+def test_what_is_finer_here_is_not_chosen_for_a_coarse_class():
+    mapping = harmonise(PBC_LABELS, MLL23.schema)
+    assert {"ig", "neutrophil"} <= set(mapping.not_comparable)

@@ -354,3 +354,12 @@ class TestWriting:
         assert len(images) == 10
         pixels = images.image(2).contiguous().numpy().tobytes()
         assert images.hash(2) == hashlib.sha256(pixels).hexdigest()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need a privilege there")
+def test_a_link_to_a_packed_set_stays_one(cells: CellDataset, packed: Path, tmp_path: Path) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(packed, target_is_directory=True)
+    assert pack(cells.subset([0, 1]), link, PREPROCESS, overwrite=True) == link
+    assert link.is_symlink()
+    assert len(PackedCells(packed)) == 2

@@ -133,3 +133,9 @@ def test_parts_need_names_and_images(cells, tmp_path):
     with pytest.raises(DataError, match="'val' is empty"):
         write_split(tmp_path / "s.csv", cells.subset([], "val"))
     assert not (tmp_path / "s.csv").exists()
+
+
+def test_an_image_twice_in_a_part_is_named_as_such(cells, tmp_path):
+    write_split(tmp_path / "s.csv", cells.subset([1, 1], "train"), cells.subset([6], "test"))
+    with pytest.raises(DataError, match=r"lymphocyte/1\.png .* but less often than the split"):
+        read_split(tmp_path / "s.csv", cells)

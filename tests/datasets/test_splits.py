@@ -12,13 +12,16 @@ FRACTIONS = st.sampled_from([(0.7, 0.1, 0.2), (0.5, 0.5), (0.8, 0.2), (0.6, 0.2,
 
 
 @st.composite
-def labels_and_units(draw):
-    """Units of one class each, at least four a class, with 1 to 4 images."""
+def labels_and_units(draw, several=False):
+    """Units of one class each, at least four a class, with 1 to 4 images; with ``several``, units of many classes."""
     sizes = draw(st.lists(st.lists(st.integers(1, 4), min_size=4, max_size=25), min_size=1, max_size=5))
     targets = [label for label, units in enumerate(sizes) for size in units for _ in range(size)]
     units = [
         f"{label}/{unit}" for label, units in enumerate(sizes) for unit, size in enumerate(units) for _ in range(size)
     ]
+    if several:
+        donors = draw(st.integers(3, 15))
+        units = draw(st.lists(st.integers(1, donors), min_size=len(targets), max_size=len(targets)))
     order = draw(st.permutations(range(len(targets))))
     return np.array(targets)[order], np.array(units)[order]
 
@@ -34,6 +37,36 @@ def test_a_split_is_a_partition_with_every_class_in_every_part_and_no_unit_apart
         assert set(targets[part]) == set(targets)
     owners = [set(units[part]) for part in parts]
     assert sum(map(len, owners)) == len(set(units))
+
+
+@given(labels_and_units(several=True), FRACTIONS, st.integers(0, 1000))
+@settings(max_examples=60, deadline=None)
+def test_donors_of_several_classes_leave_no_part_without_a_class_in_silence(data, fractions, seed):
+    targets, units = data
+    try:
+        parts = stratified(targets, units, fractions, seed)
+    except DataError as error:
+        if "does not reach part" not in str(error) and "independent" not in str(error):
+            raise
+        return
+    assert sorted(np.concatenate(parts)) == list(range(len(targets)))
+    assert all(set(targets[part]) == set(targets) for part in parts)
+    assert sum(len(set(units[part])) for part in parts) == len(set(units))
+
+
+def test_a_class_that_the_greedy_choice_leaves_out_of_a_part_is_moved_there():
+    rng = np.random.default_rng(63)
+    donors = rng.integers(0, 20, 600)
+    targets = rng.choice(8, 600, p=rng.dirichlet(np.full(8, 0.5)))
+    for part in stratified(targets, donors, (0.7, 0.1, 0.2)):
+        assert set(targets[part]) == set(targets)
+
+
+def test_a_class_that_cannot_reach_a_part_is_named():
+    # Each class has three of four donors, and no division into three parts gives each part one of each.
+    donors = [0, 1, 2, 0, 1, 3, 0, 2, 3, 1, 2, 3]
+    with pytest.raises(DataError, match=r"'\w\w' does not reach part \d of 3"):
+        stratified(np.repeat(range(4), 3), donors, (0.7, 0.1, 0.2), names=("ba", "eo", "ly", "mo"))
 
 
 @given(st.lists(st.integers(0, 6), min_size=1, max_size=400), FRACTIONS, st.integers(0, 1000))
@@ -108,7 +141,6 @@ def test_a_picture_with_two_labels_stays_whole():
 
 def test_connect_follows_chains_and_leaves_the_unknown_alone():
     assert connect(["a", "b", None, None, "b"], ["1", "2", "2", "3", "4"]).tolist() == [0, 1, 1, 3, 1]
-    assert connect([float("nan")] * 3).tolist() == [0, 1, 2]
     assert connect([None, None]).tolist() == [0, 1]
 
 
@@ -117,7 +149,7 @@ def test_equal_values_in_different_columns_do_not_connect():
 
 
 def test_unknown_groups_are_single_units():
-    parts = stratified([0] * 6, [None, None, "d", "d", None, None], (0.5, 0.5))
+    parts = stratified([0] * 6, [None, float("nan"), "d", "d", "", None], (0.5, 0.5))
     assert [len(part) for part in parts] == [3, 3] or [len(part) for part in parts] == [2, 4]
 
 
@@ -157,7 +189,7 @@ def test_bad_k(k):
         k_fold([0] * 10, None, k)
 
 
-@pytest.mark.parametrize("seed", [-1, 0.5, "x"])
+@pytest.mark.parametrize("seed", [-1, 0.5, "x", None])
 def test_bad_seed(seed):
     with pytest.raises(ConfigError, match="seed"):
         stratified([0] * 10, None, (0.5, 0.5), seed)

@@ -6,10 +6,11 @@ import copy
 import hashlib
 import operator
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import torch
@@ -43,7 +44,7 @@ class CellDataset(Dataset[tuple[Any, int]]):
         labels: What the labels mean.
         images: N×3×H×W uint8, or an `ImageSource` of N images, instead of reading ``files``.
         groups: N values that say which images belong together (donor, slide); such images stay in one part of
-            a split. None, as a whole or for single images, where it is not known.
+            a split. None, as a whole or for single images, where it is not known; NaN and ``""`` say the same.
         parts: The part (``"train"``, ``"val"``, ``"test"``) that the publisher put each image in, or None; see
             `official_split`.
         transform: Applied to each image (uint8 3×H×W) by ``ds[i]``.
@@ -51,7 +52,7 @@ class CellDataset(Dataset[tuple[Any, int]]):
         card: Where the data come from.
 
     Raises:
-        DataError: Columns of unequal length, or images that are not N×3×H×W uint8.
+        DataError: Columns of unequal length, images that are not N×3×H×W uint8, or groups that cannot be used.
         LabelError: Targets that are not labels of the schema.
 
     Example:
@@ -64,7 +65,7 @@ class CellDataset(Dataset[tuple[Any, int]]):
     """
 
     card: DatasetCard | None = None
-    _columns: ClassVar[tuple[str, ...]] = ("files", "targets", "groups", "parts", "_rows", "_hashes")
+    _columns: tuple[str, ...] = ("files", "targets", "groups", "parts", "_rows", "_hashes")
     """Attributes with one entry an image; a subclass with more columns adds their names."""
 
     def __init__(
@@ -91,19 +92,20 @@ class CellDataset(Dataset[tuple[Any, int]]):
         self._rows = np.arange(len(self.targets))
         names = (f"image_{i:06d}" for i in range(len(self._source))) if files is None else files
         self.files = [os.fspath(name) for name in names]
-        self.groups = None if groups is None else np.asarray(groups)
+        self.groups: NDArray[Any] | None = None if groups is None else columns.check_groups(groups)
         self.parts = None if parts is None else columns.check_parts(parts)
         self.transform = transform
         self.part = part if part is None else check_name("part", part, PARTS)
         self._hashes: list[str] | None = None
         if card is not None:
             self.card = card
-        for name, column in (("files", self.files), ("groups", groups), ("parts", parts), ("images", self._source)):
-            if column is not None and len(column) != len(self.targets):  # type: ignore[arg-type]
-                raise DataError(
-                    f"There are {len(self.targets)} targets but {len(column)} {name}; "  # type: ignore[arg-type]
-                    "give one entry an image."
-                )
+        for name, column in (
+            ("files", self.files),
+            ("groups", self.groups),
+            ("parts", parts),
+            ("images", self._source),
+        ):
+            self._check_length(name, column)
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -168,10 +170,10 @@ class CellDataset(Dataset[tuple[Any, int]]):
             seed: Seed of the shuffle; the same seed gives the same parts on every machine.
 
         Raises:
-            ConfigError: Fractions that cannot be used.
-            DataError: A class has fewer independent images than there are parts.
+            ConfigError: Fractions or seed that cannot be used.
+            DataError: A class has fewer independent images than there are parts, or does not reach one of them.
         """
-        shares = list(fractions)
+        shares = list(fractions) if isinstance(fractions, Iterable) else [fractions]
         parts = {2: ("train", "test"), 3: PARTS}.get(len(shares))
         if parts is None:
             raise ConfigError(
@@ -193,14 +195,16 @@ class CellDataset(Dataset[tuple[Any, int]]):
             ``k * repeats`` pairs, one repetition after the other.
 
         Raises:
-            ConfigError: ``k`` is below 2, or ``repeats`` below 1.
-            DataError: A class has fewer independent images than ``k``.
+            ConfigError: ``k`` is no integer of at least 2, ``repeats`` none of at least 1, or ``seed`` none of at
+                least 0.
+            DataError: A class has fewer independent images than ``k``, or does not reach a fold.
         """
-        if repeats < 1:
-            raise ConfigError(f"repeats={repeats!r} must be at least 1.")
+        if not isinstance(repeats, (int, np.integer)) or repeats < 1:
+            raise ConfigError(f"repeats={repeats!r} must be an integer of at least 1.")
+        first = splits.check_seed(seed)
         units, pairs = self.units(), []
         for repetition in range(repeats):
-            for held_out in splits.k_fold(self.targets, units, k, seed + repetition, names=self.labels.names):
+            for held_out in splits.k_fold(self.targets, units, k, first + repetition, names=self.labels.names):
                 rest = np.setdiff1d(np.arange(len(self)), held_out)
                 pairs.append((self.subset(rest, "train"), self.subset(held_out, "val")))
         return pairs
@@ -223,10 +227,10 @@ class CellDataset(Dataset[tuple[Any, int]]):
         """The same images with other ``groups``, which every later split keeps together.
 
         Raises:
-            DataError: Not one group an image.
+            DataError: Not one group an image, or groups that cannot be used.
         """
         changed = copy.copy(self)
-        changed.groups = None if groups is None else np.asarray(groups)
+        changed.groups = None if groups is None else columns.check_groups(groups)
         if changed.groups is not None and len(changed.groups) != len(self):
             raise DataError(f"There are {len(self)} images but {len(changed.groups)} groups; give one an image.")
         return changed
@@ -235,8 +239,12 @@ class CellDataset(Dataset[tuple[Any, int]]):
         """Without the images that ``files`` names, for instance those that a model is to be shown on later.
 
         Args:
-            files: An image goes if it has the same bytes as one of these, or the same class folder and name (the
-                same name, where one is given without folder), in upper or lower case. They need not exist.
+            files: An image goes if it has the same bytes as one of these, or the same folder and name (the same name,
+                where one is given without folder), in upper or lower case. Of several, those go that agree with it in
+                most folders above.
+
+        Raises:
+            DataError: A folder, or a file that neither exists nor fits an image.
         """
         remaining = copy.copy(self)
         remaining._drop(files)
@@ -352,6 +360,10 @@ class CellDataset(Dataset[tuple[Any, int]]):
         """
         return display.plot(self, path, per_class)
 
+    def _check_length(self, name: str, column: Sized | None) -> None:
+        if column is not None and len(column) != len(self):
+            raise DataError(f"There are {len(self)} targets but {len(column)} {name}; give one entry an image.")
+
     def _keep(self, rows: NDArray[np.int64]) -> None:
         for name in self._columns:
             column = getattr(self, name)
@@ -362,7 +374,18 @@ class CellDataset(Dataset[tuple[Any, int]]):
 
     def _drop(self, files: Iterable[str | os.PathLike[str]]) -> None:
         given = [files] if isinstance(files, (str, os.PathLike)) else list(files)
-        self._keep(columns.rows_named_otherwise(given, self.files))
+        rows = columns.rows_named(given, self.files)
+        for file, fits in zip(given, rows, strict=True):
+            if not fits and not Path(file).is_file():
+                raise DataError(
+                    f"Cannot leave out {os.fspath(file)!r}: "
+                    + (
+                        "it is a folder; give its images, cellnet.images.list_images(folder)."
+                        if Path(file).is_dir()
+                        else "it fits no image of the data set and is no file; give class folder and name of an image."
+                    )
+                )
+        self._keep(np.setdiff1d(np.arange(len(self)), list(chain.from_iterable(rows))))
         contents = {columns.hash_file(file) for file in given if Path(file).is_file()}
         if contents:
             self._keep(np.flatnonzero([content not in contents for content in self.content_hashes()]))

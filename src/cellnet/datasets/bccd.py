@@ -202,7 +202,11 @@ def _official_parts(folder: Path) -> dict[str, str]:
     part_of: dict[str, str] = {}
     for part in PARTS:
         file = folder / f"{part}.txt"
-        for name in file.read_text(encoding="utf-8").split() if file.is_file() else ():
+        try:
+            names = file.read_text(encoding="utf-8").split() if file.is_file() else []
+        except (OSError, ValueError) as error:  # ValueError: not text
+            raise DataError(f"{file} is not a list of photographs ({error}); download the set again.") from error
+        for name in names:
             if part_of.setdefault(name, part) != part:
                 raise DataError(f"{name} stands in {part_of[name]}.txt and in {file}; remove one.")
     return part_of

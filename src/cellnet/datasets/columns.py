@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from itertools import takewhile
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -45,12 +47,50 @@ def check_targets(targets: ArrayLike, labels: LabelSchema) -> NDArray[np.int64]:
     return array.astype(np.int64)
 
 
+def check_groups(groups: ArrayLike) -> NDArray[np.object_]:
+    """Groups as an array of objects; None, NaN, NaT, pandas' NA and ``""`` become None: "not known".
+
+    Raises:
+        DataError: They are not one value an image.
+
+    Example:
+        >>> check_groups(["ana", "", float("nan"), 7]).tolist()
+        ['ana', None, None, 7]
+    """
+    values = groups.tolist() if hasattr(groups, "tolist") else groups
+    if isinstance(values, str) or not isinstance(values, Iterable):
+        raise DataError(f"Groups must be a list of one value an image, not {values!r}; for none, give None.")
+    listed = list(values)
+    array = np.empty(len(listed), object)
+    for row, value in enumerate(listed):
+        try:
+            hash(value)
+        except TypeError as error:
+            raise DataError(
+                f"The group {value!r} of image {row} cannot be compared with others; give one text or number an image, "
+                "or a tuple of them."
+            ) from error
+        array[row] = value if _is_known(value) else None
+    return array
+
+
+def _is_known(value: Any) -> bool:
+    try:
+        return value is not None and bool(value == value) and value != ""  # NaN and NaT differ from themselves
+    except TypeError:  # and pandas' NA does not say whether it does
+        return False
+
+
 def check_images(images: Tensor | NDArray[Any]) -> Tensor:
     """Images as a tensor, sharing memory where possible.
 
     Raises:
         DataError: They are not uint8 of shape N×3×H×W.
     """
+    if not hasattr(images, "dtype"):
+        raise DataError(
+            f"Images must be one array or tensor, not {type(images).__name__}; np.stack makes one of those of one size."
+        )
     dtype = str(images.dtype).removeprefix("torch.")
     if dtype != "uint8" or images.ndim != 4 or images.shape[1] != 3:
         raise DataError(
@@ -108,21 +148,65 @@ def hash_file(file: str | os.PathLike[str]) -> str:
         ) from error
 
 
-def rows_named_otherwise(given: Sequence[str | os.PathLike[str]], files: Sequence[str]) -> NDArray[np.int64]:
-    """Rows of the ``files`` whose class folder and name none of the ``given`` ones has.
+def rows_named(given: Sequence[str | os.PathLike[str]], files: Sequence[str]) -> list[list[int]]:
+    """For each of the ``given`` names the rows of the ``files`` that it fits.
 
-    A given file without folder stands for that name in every folder; upper and lower case are alike.
+    It fits those of the same folder and name, and of several the ones that agree with it in most folders above. One
+    without folder fits that name in every folder. Upper and lower case are alike.
+
+    Example:
+        >>> files = ["cells/lymphocyte/ana/0.png", "cells/monocyte/ana/0.png"]
+        >>> rows_named(["Lymphocyte/ana/0.png", "ana/0.png", "0.png", "1.png"], files)
+        [[0], [0, 1], [0, 1], []]
     """
-    names = {short_name(file).casefold() for file in given}
-    own = [short_name(file).casefold() for file in files]
-    return np.flatnonzero([not names & {name, PurePath(name).name} for name in own])
+    paths = [_upwards(file) for file in files]
+    rows: dict[tuple[str, ...], list[int]] = defaultdict(list)
+    for row, path in enumerate(paths):
+        for end in {path[:1], path[:2]}:
+            rows[end].append(row)
+    found = []
+    for name in map(_upwards, given):
+        fits = rows.get(name[:2], [])
+        if len(fits) > 1:
+            common = [_agreement(name, paths[row]) for row in fits]
+            fits = [row for row, folders in zip(fits, common, strict=True) if folders == max(common)]
+        found.append(fits)
+    return found
+
+
+def _agreement(one: Sequence[str], other: Sequence[str]) -> int:
+    """How many entries agree from the first on."""
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
+
+
+def _upwards(file: str | os.PathLike[str]) -> tuple[str, ...]:
+    """Name, folder, the folder above it and so on, in lower case."""
+    return tuple(part.casefold() for part in reversed(_parts(file)))
+
+
+def _parts(file: str | os.PathLike[str]) -> tuple[str, ...]:
+    return PurePath(os.fspath(file).replace("\\", "/")).parts
+
+
+def written_name(file: str | os.PathLike[str]) -> str:
+    """`short_name`, for a text file.
+
+    Raises:
+        DataError: It is not UTF-8.
+    """
+    name = short_name(file)
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:
+        raise DataError(f"The name of {name!r} is not UTF-8 and cannot be written; rename the file.") from error
+    return name
 
 
 def short_name(file: str | os.PathLike[str]) -> str:
-    """Class folder and file name: enough to recognise an image, nothing of this machine.
+    """Folder and file name: enough to recognise an image in one folder a class, nothing of this machine.
 
     Example:
         >>> short_name("/data/pbc/basophil/BA_101.jpg")
         'basophil/BA_101.jpg'
     """
-    return "/".join(PurePath(file).parts[-2:])
+    return "/".join(_parts(file)[-2:])

@@ -61,7 +61,9 @@ class CellFolder(CellDataset):
         else:
             targets = [labels.index(folder.name) for folder in folders]
         files, targets = read_class_folders(folders, targets)
-        card = dataclasses.replace(self.card, title=root.resolve().name)
+        # Two laboratories' folders are two data sets: what a model learned from is kept by name.
+        name = root.resolve().name or self.card.name
+        card = dataclasses.replace(self.card, name=name, title=name)
         super().__init__(files, targets, labels, transform=transform, card=card)
         self._drop(exclude)
 

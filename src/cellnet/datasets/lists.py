@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+from itertools import chain
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 
 from cellnet.datasets.base import CellDataset
-from cellnet.datasets.columns import short_name
+from cellnet.datasets.columns import rows_named, short_name, written_name
 from cellnet.errors import DataError
 from cellnet.files import write_text
 
@@ -17,14 +18,15 @@ Dataset = TypeVar("Dataset", bound=CellDataset)
 
 
 def write_list(path: str | os.PathLike[str], dataset: CellDataset) -> None:
-    """Write which images a data set holds: class folder and name, one a line, sorted.
+    """Write which images a data set holds: folder and name, one a line, sorted.
 
     Args:
         path: The text file.
         dataset: The images.
 
     Raises:
-        DataError: The data set is empty.
+        DataError: The data set is empty, two of its images have the same folder and name, or one a name that a list
+            cannot hold.
 
     Example:
         >>> from tempfile import TemporaryDirectory
@@ -36,7 +38,17 @@ def write_list(path: str | os.PathLike[str], dataset: CellDataset) -> None:
     """
     if not len(dataset):
         raise DataError("A list of no images is of no use; give a data set that holds some.")
-    write_text(path, "".join(f"{name}\n" for name in sorted({short_name(file) for file in dataset.files})))
+    file_of: dict[str, str] = {}
+    for file in dataset.files:
+        name = written_name(file)
+        if name.startswith("#") or name.splitlines() != [name.strip()]:
+            raise DataError(f"{name!r} cannot stand in a list, where '#' and blanks mean something; rename it.")
+        if file_of.setdefault(name.casefold(), file) != file:
+            raise DataError(
+                f"{file_of[name.casefold()]} and {file} would be one line of a list, {name}; give each image of a "
+                "class folder a name of its own, or use write_split, which goes by content."
+            )
+    write_text(path, "".join(f"{name}\n" for name in sorted(set(map(short_name, dataset.files)))))
 
 
 def read_list(path: str | os.PathLike[str], dataset: Dataset) -> Dataset:
@@ -46,12 +58,13 @@ def read_list(path: str | os.PathLike[str], dataset: Dataset) -> Dataset:
     same.
 
     Args:
-        path: A text file: class folder and name of one image a line. Upper and lower case are alike;
-            empty lines, and those that begin with ``#``, say nothing.
+        path: A text file: class folder and name of one image a line, with more folders where names repeat. Upper
+            and lower case are alike; empty lines, and those that begin with ``#``, say nothing.
         dataset: All images.
 
     Raises:
-        DataError: The file cannot be read or names no image, or one that is not in the data set.
+        DataError: The file cannot be read or names no image, one that is not in the data set, or one that could be
+            several.
     """
     try:
         lines = [line.strip() for line in Path(path).read_text(encoding="utf-8-sig").splitlines()]
@@ -60,13 +73,20 @@ def read_list(path: str | os.PathLike[str], dataset: Dataset) -> Dataset:
         raise DataError(
             f"Cannot read the list {path}: {reason}; give one image a line, e.g. basophil/1.jpg."
         ) from error
-    wanted = {short_name(line).casefold(): short_name(line) for line in lines if line and not line.startswith("#")}
+    wanted = [line for line in lines if line and not line.startswith("#")]
     if not wanted:
         raise DataError(f"The list {path} names no image; give one a line, e.g. basophil/1.jpg.")
-    there = [short_name(file).casefold() for file in dataset.files]
-    if missing := sorted(wanted.keys() - there):
+    found = dict(zip(wanted, rows_named(wanted, dataset.files), strict=True))
+    if missing := [line for line in wanted if not found[line]]:
         raise DataError(
             f"{len(missing):,} of {len(wanted):,} images in the list {path} are not in the data set, the first is "
-            f"{wanted[missing[0]]}; give the data that the list was made from."
+            f"{missing[0]}; give the data that the list was made from."
         )
-    return dataset.subset(np.array([name in wanted for name in there]))
+    for line, rows in found.items():
+        files = sorted({dataset.files[row] for row in rows})
+        if len(files) > 1:
+            raise DataError(
+                f"{line} in the list {path} could be {files[0]} or {files[1]}; write the folders above it too, as far "
+                "as they differ."
+            )
+    return dataset.subset(np.unique(list(chain.from_iterable(found.values()))))

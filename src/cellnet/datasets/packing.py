@@ -50,7 +50,7 @@ def pack(
         ImageError: An image cannot be read; the message names it.
         ConfigError: Something stands at ``path``, or it cannot be written.
     """
-    final = Path(path).absolute()
+    final = Path(path).resolve()  # a link stays one: what it points to is replaced
     _check_target(final, overwrite)
     if not len(dataset):
         raise DataError("There are no images to pack; check how the data set was made.")
@@ -139,10 +139,8 @@ def _relative(files: list[str]) -> list[str]:
 
 
 def _plain(group: Any) -> Any:
-    """A group as JSON can hold it; None and NaN are "not known"."""
-    if group is None or group != group:
-        return None
-    return group if isinstance(group, str | int | float) else str(group)
+    """A group as JSON can hold it."""
+    return group if group is None or isinstance(group, str | int | float) else str(group)
 
 
 def _rename(temporary: Path, final: Path) -> None:

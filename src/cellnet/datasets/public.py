@@ -33,7 +33,8 @@ class Contents:
         groups: See `CellDataset`.
         parts: See `CellDataset`.
         images: See `CellDataset`.
-        columns: Further columns by name, for a class that lists them in ``_columns``; each becomes an attribute.
+        columns: Further columns by name, one entry an image; each becomes an attribute that follows every choice of
+            images.
         left_out: Number of entries of the publisher's tables that are no images, for a reason that the class states.
     """
 
@@ -98,7 +99,9 @@ class PublicDataset(CellDataset):
             transform=transform,
         )
         for name, column in found.columns.items():
+            self._check_length(name, column)
             setattr(self, name, column)
+        self._columns = (*self._columns, *found.columns)
         self.left_out = found.left_out
         self._drop(exclude)
 

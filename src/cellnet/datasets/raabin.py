@@ -74,7 +74,6 @@ class Raabin(PublicDataset):
         ),
     )
     schema = LEUKOCYTES
-    _columns = (*PublicDataset._columns, "source")
 
     source: list[str]
     """Folder that each image comes from: Train, TestA or TestB."""

@@ -39,7 +39,6 @@ class SegmentationWBC(PublicDataset):
     schema = LEUKOCYTES
     number: ClassVar[int]
     label_column: ClassVar[str]
-    _columns = (*PublicDataset._columns, "masks")
 
     masks: list[str | None]
     """Path of each image's mask, or None where there is none."""

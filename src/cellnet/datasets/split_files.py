@@ -13,7 +13,7 @@ from typing import TypeVar
 import numpy as np
 
 from cellnet.datasets.base import CellDataset
-from cellnet.datasets.columns import PARTS, short_name
+from cellnet.datasets.columns import PARTS, short_name, written_name
 from cellnet.errors import DataError
 from cellnet.files import atomic_path
 from cellnet.registry import check_name
@@ -39,7 +39,7 @@ def write_split(path: str | os.PathLike[str], *parts: CellDataset) -> str:
         The hash of the split, sixteen hexadecimal digits.
 
     Raises:
-        DataError: A part without name, two of one name, or an empty one.
+        DataError: A part without name, two of one name, an empty one, or a file name that is not UTF-8.
 
     Example:
         >>> from tempfile import TemporaryDirectory
@@ -87,12 +87,13 @@ def read_split(path: str | os.PathLike[str], dataset: Dataset) -> tuple[Dataset,
 
     Raises:
         DataError: The file is missing, altered or of another form; an image is not in the data set or has
-            another label there; or one image stands in two parts.
+            another label there; or one image stands in two parts, or more often than in the data set.
     """
     rows, names = _read(Path(path)), dataset.labels.names
     where: dict[str, list[int]] = defaultdict(list)
     for index, digest in enumerate(dataset.content_hashes()):
         where[digest].append(index)
+    known = set(where)
     chosen: dict[str, list[int]] = {part: [] for part in PARTS}
     part_of: dict[str, str] = {}
     for file, label, part, digest in rows:
@@ -100,7 +101,11 @@ def read_split(path: str | os.PathLike[str], dataset: Dataset) -> tuple[Dataset,
             raise DataError(f"In {path} one image stands in {part_of[digest]} and in {part}: {file}; divide anew.")
         twins = where[digest]
         if not twins:
-            raise DataError(f"{file} of the split {path} is not in the data set; give the data it was made from.")
+            often = ", which has its image, but less often than the split" if digest in known else ""
+            raise DataError(
+                f"{file} of the split {path} is not in the data set{often}; give the data it was made from, "
+                "each image once."
+            )
         # Identical images are told apart by name, then by class, so that each keeps its own label.
         index = min(twins, key=lambda i: (short_name(dataset.files[i]) != file, names[dataset.targets[i]] != label))
         twins.remove(index)
@@ -120,7 +125,7 @@ def _rows(parts: Sequence[CellDataset]) -> list[Row]:
         if not len(part):
             raise DataError(f"The part {part.part!r} is empty; give it images or leave it out.")
         for file, target, digest in zip(part.files, part.targets, part.content_hashes(), strict=True):
-            rows.append((short_name(file), part.labels.names[target], str(part.part), digest))
+            rows.append((written_name(file), part.labels.names[target], str(part.part), digest))
     return rows
 
 

@@ -7,11 +7,13 @@ one donor, or all copies of one picture.
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Hashable, Iterable, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from cellnet.datasets.columns import check_groups
 from cellnet.errors import ConfigError, DataError
 
 Indices = NDArray[np.int64]
@@ -41,7 +43,7 @@ def connect(*columns: Sequence[Hashable | None]) -> Indices:
     for column in columns:
         first: dict[Hashable, int] = {}
         for image, value in enumerate(column):
-            if value is not None and value == value:  # NaN, a table's "not known", differs from itself
+            if value is not None:
                 one, other = root(first.setdefault(value, image)), root(image)
                 parent[max(one, other)] = min(one, other)
     return np.array([root(image) for image in range(len(parent))], np.int64)
@@ -58,13 +60,14 @@ def stratified(
     """Divide images into parts of the given sizes that all have the same class proportions.
 
     Units go one after the other, largest first, to the part that lacks their classes most; every class
-    reaches every part. If each unit is one image, a part's number of images of a class is within 1 of
-    its exact share, unless that share is below one image somewhere. The same arguments give the same parts on
-    every machine.
+    reaches every part, if need be by a unit that is moved in the end. If each unit is one image, a part's number
+    of images of a class is within 1 of its exact share, unless that share is below one image somewhere. The same
+    arguments give the same parts on every machine.
 
     Args:
         targets: N integer labels.
-        groups: N values; images with equal values are one unit (see `connect`). None: each image is a unit.
+        groups: N values; images with equal values are one unit, those of an unknown value (see `check_groups`) each
+            one of its own. None: each image is a unit.
         fractions: Share of each part; above 0, with sum 1.
         seed: Seed of the shuffle.
         names: Class names for error messages.
@@ -74,7 +77,8 @@ def stratified(
 
     Raises:
         ConfigError: Fractions or seed that cannot be used.
-        DataError: A class has fewer units than there are parts.
+        DataError: Groups that cannot be used; or a class has fewer units than there are parts, or does not reach
+            one of them since its units hold other classes too.
 
     Example:
         >>> train, test = stratified([0, 0, 0, 0, 1, 1], None, (0.5, 0.5))
@@ -86,21 +90,23 @@ def stratified(
     if not len(labels):
         raise DataError("There are no images to divide; check how the data set was made.")
     classes, labels = np.unique(labels, return_inverse=True)
-    keys = np.arange(len(labels)) if groups is None else connect(np.asarray(groups).tolist())
+    keys = np.arange(len(labels)) if groups is None else connect(check_groups(groups).tolist())
     if len(keys) != len(labels):
         raise DataError(f"There are {len(labels)} targets but {len(keys)} groups; give one group an image.")
     units = np.unique(keys, return_inverse=True)[1]
     counts = np.zeros((units.max() + 1, len(classes)), np.int64)
     np.add.at(counts, (units, labels), 1)
 
-    for label, available in zip(classes, (counts > 0).sum(axis=0), strict=True):
+    words = [names[label] if names is not None else f"label {label}" for label in classes]
+    for name, available in zip(words, (counts > 0).sum(axis=0), strict=True):
         if available < len(shares):
-            name = names[label] if names is not None else f"label {label}"
             raise DataError(
                 f"The class {name!r} has {available} independent image(s), too few for {len(shares)} parts "
                 "(identical or grouped images count once); use fewer parts, add images or drop the class."
             )
-    part_of_unit = _assign(counts, shares, _shuffle(len(counts), seed))
+    order = _shuffle(len(counts), seed)
+    part_of_unit = _assign(counts, shares, order)
+    _reach_all(part_of_unit, counts, len(shares), order, words)
     return [np.flatnonzero(part_of_unit[units] == part) for part in range(len(shares))]
 
 
@@ -141,13 +147,24 @@ def _checked_fractions(fractions: Iterable[float]) -> NDArray[np.float64]:
     return shares
 
 
+def check_seed(seed: int) -> int:
+    """A seed as a plain integer.
+
+    Raises:
+        ConfigError: It is not an integer of at least 0.
+    """
+    try:
+        whole = operator.index(seed)
+    except TypeError:
+        whole = -1
+    if whole < 0:
+        raise ConfigError(f"The seed {seed!r} is not an integer of at least 0; use seed=0.")
+    return whole
+
+
 def _shuffle(size: int, seed: int) -> Indices:
     """A seeded permutation from the raw bit stream, which NumPy keeps the same in every version (NEP 19)."""
-    try:
-        stream = np.random.PCG64(seed)
-    except (TypeError, ValueError) as error:
-        raise ConfigError(f"The seed {seed!r} is not an integer of at least 0; use seed=0.") from error
-    return np.argsort(stream.random_raw(size), kind="stable")
+    return np.argsort(np.random.PCG64(check_seed(seed)).random_raw(size), kind="stable")
 
 
 def _misfit(images: dict[int, int], lacking: list[float], totals: list[int]) -> tuple[float, float]:
@@ -188,3 +205,31 @@ def _assign(counts: Indices, shares: NDArray[np.float64], order: Indices) -> Ind
             reached[label].add(part)
             units_left[label] -= 1
     return parts
+
+
+def _reach_all(parts: Indices, counts: Indices, number: int, order: Indices, names: Sequence[str]) -> None:
+    """Bring each class to each part, in place: units of several classes may have left one without.
+
+    Args:
+        parts: Part of each unit.
+        counts: See `_assign`.
+        number: Number of parts.
+        order: See `_assign`.
+        names: Names of the classes.
+
+    Raises:
+        DataError: No unit of a class can move to a part that lacks it without leaving another part without a class.
+    """
+    has = counts > 0
+    smallest = order[np.argsort(counts[order].sum(axis=1), kind="stable")]
+    for part, label in np.ndindex(number, len(names)):
+        held = np.array([has[parts == other].sum(axis=0) for other in range(number)])
+        if held[part, label]:
+            continue
+        spare = has[:, label] & ((held[parts] > 1) | ~has).all(axis=1)
+        if not spare.any():
+            raise DataError(
+                f"The class {names[label]!r} does not reach part {part + 1} of {number}: its groups hold other classes "
+                "that cannot be missed where they are; use another seed or fewer parts, or drop the class."
+            )
+        parts[smallest[spare[smallest]][0]] = part

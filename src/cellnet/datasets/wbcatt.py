@@ -144,7 +144,6 @@ class WBCAtt(PublicDataset):
         ),
     )
     schema = LEUKOCYTES
-    _columns = (*PublicDataset._columns, "attributes")
 
     attributes: NDArray[np.void]
     """Structured array, one field of text an attribute: ``attributes["cell_size"]``."""

@@ -140,8 +140,8 @@ def _notes(model: CellClassifier, dataset: CellDataset) -> tuple[str, ...]:
     donors_unknown = any("donor" in defect for defect in known)
     if dataset.groups is None:
         return (UPPER_BOUND, *defects) if card is None or donors_unknown else defects
-    # An audit gives a group to those images alone that have a double. NaN, a table's "not known", differs from itself.
-    if any(group is None or group != group for group in dataset.groups.tolist()):
+    # An audit gives a group to those images alone that have a double.
+    if None in dataset.groups.tolist():
         return (SOME_GROUPS, *defects)
     return (SMALL_GROUPS, *defects) if donors_unknown else defects
 

@@ -10,9 +10,11 @@ import pytest
 import torch
 from PIL import Image
 from scipy.stats import chi2_contingency
+from scipy.stats.contingency import association
 
 from cellnet.datasets import CellDataset, CellFolder, load_dataset
-from cellnet.datasets.audit import audit
+from cellnet.datasets.audit import audit, frame
+from cellnet.datasets.audit.drift import measure_drift
 from cellnet.datasets.audit.scan import scan
 from cellnet.errors import ConfigError, DataError, LabelError
 from cellnet.labels import LabelSchema
@@ -207,3 +209,76 @@ def test_what_cannot_be_audited(parts):
 def test_parts_without_names_are_numbered(parts):
     unnamed = [CellDataset(None, p.targets, TWO, images=p.batch(range(len(p)))[0]) for p in parts]
     assert list(audit(*unnamed, near=False).images) == ["part 1", "part 2"]
+
+
+def test_a_group_in_two_parts_is_a_leak(tmp_path):
+    cells = CellDataset(None, np.arange(12) % 2, TWO, images=noise(12))
+    cells = cells.with_groups(["ana", "bo", None] * 2 + ["ana", "cy", None] * 2)
+    found = audit(cells.subset(range(6), "train"), cells.subset(range(6, 12), "test"), near=False)
+    (pair,) = found.leaks
+    assert (pair.kind, pair.group, pair.file_a, pair.file_b) == ("group", "ana", "image_000000", "image_000006")
+    assert not found.ok
+    assert not found.label_conflicts
+    assert "LEAK: 1 pair" in str(found)
+    assert "train image_000000 = test image_000006 (group ana)" in str(found)
+    assert found.to_dict()["counts"]["group"] == {"pairs": 1, "across_parts": 1, "two_labels": 0}
+    assert "in two parts: ana" in found.save(tmp_path).read_text()
+    with pytest.raises(DataError, match=r"1 pair.*in two parts: train image_000000 = .*\(group ana\).*with_groups"):
+        found.raise_on_leak()
+    assert audit(*cells.split((0.5, 0.5)), near=False).ok
+    assert audit(cells).pairs == ()
+
+
+def test_a_donor_stays_on_one_side_of_the_frame_probe():
+    # Each donor has a background of its own and cells of one class: nothing that is told of a new donor.
+    images = noise(80)
+    donors = np.arange(80) // 10
+    colours = np.random.default_rng(0).integers(0, 256, (8, 3))
+    images[:, :, :6], images[:, :, -6:] = (torch.from_numpy(colours[donors]).to(torch.uint8)[:, :, None, None],) * 2
+    cells = CellDataset(None, donors % 2, TWO, images=images)
+    blind, informed = (audit(one, near=False).frame_probe for one in (cells, cells.with_groups(donors)))
+    assert blind.signal
+    assert not informed.signal
+
+
+def test_donors_of_several_classes_that_cannot_be_divided_are_not_probed():
+    cells = CellDataset(None, [0, 1, 0, 1], TWO, images=noise(4))
+    assert audit(cells.with_groups(["ana"] * 3 + ["bo"]), near=False).frame_probe is None
+
+
+def test_a_rare_class_in_a_set_that_is_drawn_from(monkeypatch):
+    monkeypatch.setattr(frame, "MOST_IMAGES", 30)
+    targets = np.array([0] * 30 + [1] * 30 + [2] * 3)
+    for seed in range(5):
+        colours = np.random.default_rng(seed).normal(size=(63, 15)).astype(np.float32)
+        order = np.random.default_rng(seed).permutation(63)
+        assert frame.probe_frame(colours, targets[order], np.arange(63)).images >= 28
+
+
+def test_the_difference_of_looks_does_not_hang_on_the_shares_of_the_classes():
+    rng = np.random.default_rng(0)
+    part = np.repeat([0, 1], 2000)
+    target = np.concatenate([np.repeat([0, 1], [1800, 200]), np.repeat([0, 1], [200, 1800])])
+    look = (rng.normal(size=(4000, 4)) + 5 * target[:, None] + 0.5 * part[:, None]).astype(np.float32)
+    drift = measure_drift(["train", "test"], TWO.names, part, target, look)
+    # By hand: two comparisons of 1800 with 200 images, of equal weight.
+    gaps = [look[(part == 1) & (target == c)].mean(0) - look[(part == 0) & (target == c)].mean(0) for c in (0, 1)]
+    assert [one.difference for one in drift.looks] == pytest.approx(np.mean(gaps, axis=0), rel=0.05)
+    assert [one.difference for one in drift.looks] == pytest.approx([0.5] * 4, abs=0.15)
+    assert drift.looks[0].error == pytest.approx((2 * 1800 * 200 / 2000) ** -0.5)
+
+
+def test_parts_without_a_class_in_common_are_not_compared():
+    look = np.random.default_rng(0).normal(size=(20, 4)).astype(np.float32)
+    part = np.repeat([0, 1], 10)
+    drift = measure_drift(["train", "test"], TWO.names, part, part, look)
+    assert drift.looks == ()
+    assert drift.apart == ("test",)
+    assert "test and the first part have too few images of a class in common" in drift.sentences()[-1]
+    assert drift.classes.cramers_v == pytest.approx(1)
+
+
+def test_the_size_of_a_difference_in_shares_is_scipys():
+    part, target = np.repeat([0, 1], [9, 12]), np.array([0] * 6 + [1] * 3 + [0] * 4 + [1] * 8)
+    drift = measure_drift(["train", "test"], TWO.names, part, target, np.zeros((21, 4), np.float32))
+    assert drift.classes.cramers_v == pytest.approx(association([[6, 3], [4, 8]]))

@@ -63,7 +63,8 @@ class LookDrift:
         part: The part.
         reference: The part it is compared with.
         look: What is compared, see `LOOKS`.
-        difference: Mean difference in units of the spread between images of a class (standardised difference).
+        difference: Mean difference within the classes that both have, weighted by what each can tell, in units of
+            the spread between images of one class and part (standardised difference).
         error: Its standard error.
     """
 
@@ -92,10 +93,12 @@ class Drift:
     Args:
         classes: Those of the class shares; None where only one class is there.
         looks: Those of the images' looks, each part beside the first.
+        apart: Parts whose looks are not compared, since no class has several images there and in the first part.
     """
 
     classes: ClassDrift | None
     looks: tuple[LookDrift, ...]
+    apart: tuple[str, ...] = ()
 
     @property
     def notable(self) -> bool:
@@ -106,7 +109,12 @@ class Drift:
         """What differs, in words."""
         words = [str(self.classes)] if self.classes else []
         looks = [str(look) for look in self.looks if look.notable]
-        return words + (looks or ["the images look alike in all parts: brightness, contrast and colour"])
+        if self.looks and not looks:
+            looks = ["the images look alike in all parts: brightness, contrast and colour"]
+        looks += [
+            f"{part} and the first part have too few images of a class in common to compare" for part in self.apart
+        ]
+        return words + looks
 
 
 def measure_drift(
@@ -134,7 +142,7 @@ def measure_drift(
     table = np.zeros((len(parts), len(classes)), np.int64)
     np.add.at(table, (part, target), 1)
     shares = _class_drift([parts[i] for i in present], classes, table[present])
-    return Drift(shares, tuple(_look_drift(parts, present, part, target, look.astype(np.float64))))
+    return Drift(shares, *_look_drift(parts, present, part, target, look.astype(np.float64)))
 
 
 def _class_drift(parts: Sequence[str], classes: Sequence[str], table: NDArray[np.int64]) -> ClassDrift | None:
@@ -143,7 +151,9 @@ def _class_drift(parts: Sequence[str], classes: Sequence[str], table: NDArray[np
     if len(names) < 2:
         return None
     test = chi2_contingency(table)
-    v = float(np.sqrt(test.statistic / table.sum() / (min(table.shape) - 1)))
+    # Yates's correction is for the chance alone: with it, shares that have nothing in common would stay below 1.
+    plain = chi2_contingency(table, correction=False).statistic
+    v = float(np.sqrt(plain / table.sum() / (min(table.shape) - 1)))
     shares = table / table.sum(1, keepdims=True)
     worst = int(np.ptp(shares, axis=0).argmax())
     low, high = int(shares[:, worst].argmin()), int(shares[:, worst].argmax())
@@ -157,21 +167,29 @@ def _look_drift(
     part: NDArray[np.int64],
     target: NDArray[np.int64],
     look: NDArray[np.float64],
-) -> list[LookDrift]:
-    # Within classes, or a part with more eosinophils would pass for one with a redder stain.
-    within = look.copy()
-    for label in np.unique(target):
-        within[target == label] -= look[target == label].mean(0)
-    reference, *others = (within[part == index] for index in present)
-    drifts = []
-    for index, values in zip(present[1:], others, strict=True):
-        spread = np.sqrt(
-            (values.var(0) * len(values) + reference.var(0) * len(reference)) / (len(values) + len(reference))
-        )
-        gaps = (values.mean(0) - reference.mean(0)) / np.where(spread > 0, spread, 1)
-        error = float(np.sqrt(1 / len(values) + 1 / len(reference)))
+) -> tuple[tuple[LookDrift, ...], tuple[str, ...]]:
+    drifts: list[LookDrift] = []
+    apart: list[str] = []
+    here = part == present[0]
+    for index in present[1:]:
+        there = part == index
+        weight, free = 0.0, 0
+        gap, squares = np.zeros(len(LOOKS)), np.zeros(len(LOOKS))
+        # Within classes, or a part with more eosinophils would pass for one with a redder stain.
+        for label in np.intersect1d(target[here], target[there]):
+            one, other = look[here & (target == label)], look[there & (target == label)]
+            share = len(one) * len(other) / (len(one) + len(other))
+            weight += share
+            gap += share * (other.mean(0) - one.mean(0))
+            squares += one.var(0) * len(one) + other.var(0) * len(other)
+            free += len(one) + len(other) - 2
+        if not free:
+            apart.append(parts[index])
+            continue
+        spread = np.sqrt(squares / free)
+        gaps = gap / weight / np.where(spread > 0, spread, 1)
         drifts += [
-            LookDrift(parts[index], parts[present[0]], name, float(gap), error)
-            for name, gap in zip(LOOKS, gaps, strict=True)
+            LookDrift(parts[index], parts[present[0]], name, float(difference), weight**-0.5)
+            for name, difference in zip(LOOKS, gaps, strict=True)
         ]
-    return drifts
+    return tuple(drifts), tuple(apart)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,12 +14,13 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from cellnet.datasets import splits
+from cellnet.errors import DataError
 
 MOST_IMAGES = 20_000
 """Larger sets are probed on so many images, drawn at random."""
 
 FOLDS = 5
-"""Parts of the cross-validation; fewer where a class has fewer independent images."""
+"""Parts of the cross-validation; fewer where a class has fewer independent images, or shares them with others."""
 
 
 @dataclass(frozen=True)
@@ -68,20 +70,23 @@ def probe_frame(
         units: N values; images of one unit, such as copies of one cell, are never on both sides.
 
     Returns:
-        The result, or None where fewer than two classes have two independent images.
+        The result, or None where fewer than two classes have two independent images, or cannot be divided.
     """
     unit = np.asarray(units)
-    independent = {label: len(np.unique(unit[targets == label])) for label in np.unique(targets).tolist()}
-    rows = np.flatnonzero([independent[label] >= 2 for label in targets.tolist()])
-    if len(rows) > MOST_IMAGES:
+    rows = np.arange(len(targets))
+    if len(rows) > MOST_IMAGES:  # first, since the draw may leave one image of a rare class
         rows = np.sort(np.random.default_rng(0).permutation(rows)[:MOST_IMAGES])
+    independent = {label: len(np.unique(unit[rows][targets[rows] == label])) for label in np.unique(targets[rows])}
+    rows = rows[[independent[label] >= 2 for label in targets[rows]]]
     counts = np.bincount(targets[rows]) if len(rows) else np.zeros(1, np.int64)
     if (counts > 0).sum() < 2:
         return None
     labels, features, unit = targets[rows], frames[rows], unit[rows]
-    folds = min(FOLDS, *(len(np.unique(unit[labels == label])) for label in np.unique(labels)))
+    held_outs = _divide(labels, unit, min(FOLDS, *(independent[label] for label in np.unique(labels))))
+    if not held_outs:
+        return None
     right = 0
-    for held_out in splits.k_fold(labels, unit, folds):
+    for held_out in held_outs:
         known = np.setdiff1d(np.arange(len(labels)), held_out)
         model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
         right += int((model.fit(features[known], labels[known]).predict(features[held_out]) == labels[held_out]).sum())
@@ -89,3 +94,13 @@ def probe_frame(
     return FrameProbe(
         len(labels), right / len(labels), float(interval.low), float(interval.high), float(counts.max() / len(labels))
     )
+
+
+def _divide(labels: NDArray[np.int64], unit: NDArray[Any], most: int) -> list[NDArray[np.int64]]:
+    """The parts of a cross-validation; none where no number of them, up to ``most``, gives each part each class."""
+    for folds in range(most, 1, -1):
+        try:
+            return splits.k_fold(labels, unit, folds)
+        except DataError:  # units of several classes: fewer parts are easier to fill
+            continue
+    return []

@@ -58,7 +58,7 @@ def render(audit: Audit) -> str:
         overview=text.headline(audit),
         audit=audit,
         verdict=text.verdict(audit),
-        kinds=[(words, text.counts(audit, kind)) for kind, words in text.KINDS.items()],
+        kinds=[(kind, words, text.counts(audit, kind)) for kind, words in text.shown_kinds(audit).items()],
         sections=sections,
         most=MOST_PAIRS,
         limit=text.LIMIT,
@@ -69,7 +69,8 @@ def _sections(audit: Audit) -> list[tuple[str, str, Sequence[Pair]]]:
     return [
         (
             "In two parts",
-            "A model judged on one of the parts has seen the cell in the other. Split again, by what belongs together.",
+            "A model judged on one of the parts has seen the cell, or the donor, in the other. Split again, by what "
+            "belongs together.",
             audit.leaks,
         ),
         ("One cell, two labels", "At most one of the labels is right.", audit.label_conflicts),
@@ -88,7 +89,7 @@ def _row(audit: Audit, pair: Pair) -> Row:
             _side(audit, pair.file_a, pair.part_a, pair.label_a, one),
             _side(audit, pair.file_b, pair.part_b, pair.label_b, other),
         ),
-        text.KINDS[pair.kind],
+        text.KINDS[pair.kind] + (f": {pair.group}" if pair.group else ""),
         pair,
     )
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Pair:
-    """Two images of the same spot of a smear.
+    """Two images of the same spot of a smear, or the first two of a group that stands in two parts.
 
     Args:
         file_a: One image.
@@ -37,10 +37,11 @@ class Pair:
         part_b: Part of the other.
         label_a: Class of the one.
         label_b: Class of the other.
-        kind: ``"identical"``, ``"near"`` or ``"overlap"``, see `cellnet.datasets.audit.text.KINDS`.
-        correlation: Normalised cross-correlation where they overlap, at most 1.
+        kind: ``"identical"``, ``"near"``, ``"overlap"`` or ``"group"``, see `cellnet.datasets.audit.text.KINDS`.
+        correlation: Normalised cross-correlation where they overlap, at most 1; 0 for a group.
         shift: Pixels of b, down and right, from the middle of b to that of a.
         indices: Their indices among all images of the audit, the parts one after the other.
+        group: The group that both are of, where that is why they are a pair.
     """
 
     file_a: str
@@ -53,6 +54,7 @@ class Pair:
     correlation: float
     shift: tuple[int, int]
     indices: tuple[int, int]
+    group: str = ""
 
     @property
     def leak(self) -> bool:
@@ -61,8 +63,8 @@ class Pair:
 
     @property
     def conflict(self) -> bool:
-        """Whether one cell bears two labels; in an overlap, each label is that of another cell."""
-        return self.label_a != self.label_b and self.kind != "overlap"
+        """Whether one cell bears two labels; in an overlap or a group, each label is that of another cell."""
+        return self.label_a != self.label_b and self.kind not in ("overlap", "group")
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,7 @@ class Audit:
     Args:
         title: What was audited.
         images: Number of images of each part, in the order given.
-        pairs: Images of the same spot of a smear, identical ones first.
+        pairs: Images of the same spot of a smear, identical ones first, and of groups in two parts, last.
         unreadable: Images that cannot be read; no other finding includes them.
         stray: Files in the folders of the images that are none.
         sizes: Sizes of the images, most frequent first.
@@ -95,7 +97,8 @@ class Audit:
         frame_probe: Class signal in the frame; None where there are too few images.
         drift: Differences between the parts; None if there is one part only.
         near: Whether pairs that are not identical were looked for.
-        together: Content hash of each image that is in a pair -> number that all images it is chained to share.
+        together: Content hash of each image that is in a pair -> number that all images it is chained to, by pairs and
+            groups, share.
         picture: Gives the image of an index as uint8 3×H×W, for the page.
     """
 
@@ -114,7 +117,7 @@ class Audit:
 
     @property
     def leaks(self) -> tuple[Pair, ...]:
-        """Pairs across parts: a model judged on one part has seen the cell in another."""
+        """Pairs across parts: a model judged on one part has seen the cell, or the donor, in another."""
         return tuple(pair for pair in self.pairs if pair.leak)
 
     @property
@@ -124,7 +127,7 @@ class Audit:
 
     @property
     def ok(self) -> bool:
-        """Whether no spot of a smear stands in two parts."""
+        """Whether no spot of a smear, and no group, stands in two parts."""
         return not self.leaks
 
     def raise_on_leak(self) -> None:
@@ -135,9 +138,9 @@ class Audit:
         """
         leaks = self.leaks
         if leaks:
-            first = "; ".join(f"{text.describe(p)} ({p.kind})" for p in leaks[:3])
+            first = "; ".join(map(text.describe, leaks[:3]))
             raise DataError(
-                f"{len(leaks)} pair(s) of images show the same spot of a smear in two parts: {first}"
+                f"{len(leaks)} pair(s) of images that belong together stand in two parts: {first}"
                 f"{' …' if len(leaks) > 3 else ''}. Audit the undivided data set and split it by what belongs "
                 "together: dataset.with_groups(cellnet.audit(dataset).groups(dataset)).split()."
             )
@@ -158,8 +161,7 @@ class Audit:
         found = [self.together.get(content) for content in dataset.content_hashes()]
         known: list[Any] = [None] * len(dataset) if dataset.groups is None else dataset.groups.tolist()
         units = splits.connect(found, known).tolist()
-        # NaN, a table's "not known", differs from itself
-        alone = [unit is None and (group is None or group != group) for unit, group in zip(found, known, strict=True)]
+        alone = [unit is None and group is None for unit, group in zip(found, known, strict=True)]
         groups = np.empty(len(dataset), object)
         groups[:] = [None if single else unit for single, unit in zip(alone, units, strict=True)]
         return groups
@@ -186,6 +188,7 @@ class Audit:
             else {
                 "classes": None if self.drift.classes is None else _flagged(self.drift.classes, "notable"),
                 "looks": [_flagged(look, "notable") for look in self.drift.looks],
+                "apart": list(self.drift.apart),
             },
             "version": __version__,
         }

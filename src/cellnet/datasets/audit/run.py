@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Hashable, Sequence
 
 import numpy as np
 from scipy.cluster.hierarchy import DisjointSet
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
+from cellnet.datasets import splits
 from cellnet.datasets.audit.drift import measure_drift
 from cellnet.datasets.audit.duplicates import identical_pairs, near_pairs
 from cellnet.datasets.audit.files import image_sizes, stray_files
@@ -25,9 +26,11 @@ def audit(*parts: CellDataset, near: bool = True, progress: bool = False) -> Aud
 
     Finds identical files, the same cell stored or photographed twice (shifted, cropped, of another size, compression
     or brightness), images of two cells of one field, one cell with two labels, unreadable and stray files, odd
-    sizes, class signal in the outer frame, and differences between the parts.
+    sizes, class signal in the outer frame, and differences between the parts. Groups that the parts know (donors,
+    slides) and that stand in two of them are leaks too; the same value is the same group in every part.
 
-    Each image is decoded once, in threads; of each, some 5 kB are kept. The time for near-identical images grows
+    Each image is decoded once, in threads, and those that may be of one spot again; files are read once more for
+    their hash. Of each image, some 5 kB are kept. The time for near-identical images grows
     with the square of their number: on two cores, seconds for 10,000 and about half an hour for 100,000.
 
     Args:
@@ -66,7 +69,7 @@ def _judge(parts: Sequence[CellDataset], names: Sequence[str], seen: Scan, near:
     units = DisjointSet(range(len(seen.file)))
     for pair in pairs:
         units.merge(*pair.indices)
-    unit = np.array([units[index] for index in range(len(seen.file))])
+    unit = splits.connect([units[index] for index in range(len(seen.file))], _groups(parts))
     good = seen.readable
     title = parts[0].card.title if parts[0].card else type(parts[0]).__name__
     return Audit(
@@ -114,7 +117,9 @@ def _pairs(
 ) -> tuple[Pair, ...]:
     classes, picture = parts[0].labels.names, _pictures(parts)
 
-    def pair(one: int, other: int, kind: str, correlation: float = 1.0, shift: tuple[int, int] = (0, 0)) -> Pair:
+    def pair(
+        one: int, other: int, kind: str, correlation: float = 1.0, shift: tuple[int, int] = (0, 0), group: str = ""
+    ) -> Pair:
         return Pair(
             file_a=seen.file[one],
             file_b=seen.file[other],
@@ -126,6 +131,7 @@ def _pairs(
             correlation=round(correlation, 4),
             shift=shift,
             indices=(one, other),
+            group=group,
         )
 
     identical = identical_pairs(seen.content)
@@ -138,7 +144,19 @@ def _pairs(
             one, other = int(once[match.first]), int(once[match.second])
             down, right = (round(s * side) for s, side in zip(match.shift, seen.size[other].tolist(), strict=True))
             found.append(pair(one, other, kind, match.correlation, (down, right)))
+    groups = _groups(parts)
+    first: dict[Hashable, dict[int, int]] = defaultdict(dict)  # group -> part -> its first image there
+    for index in seen.readable.tolist():
+        if groups[index] is not None:
+            first[groups[index]].setdefault(int(seen.part[index]), index)
+    for group, (one, *others) in ((group, places.values()) for group, places in first.items()):
+        found += [pair(one, other, "group", 0.0, group=str(group)) for other in others]
     return tuple(found)
+
+
+def _groups(parts: Sequence[CellDataset]) -> list[Hashable | None]:
+    """The group of each image, the parts one after the other."""
+    return [group for part in parts for group in ([None] * len(part) if part.groups is None else part.groups.tolist())]
 
 
 def _pictures(parts: Sequence[CellDataset]) -> Callable[[int], Tensor]:

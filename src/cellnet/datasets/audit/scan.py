@@ -58,7 +58,7 @@ class Scan:
 
 
 def scan(parts: Sequence[CellDataset], progress: bool = False) -> Scan:
-    """Read every image of every part once.
+    """Decode every image of every part once.
 
     Args:
         parts: Data sets with the same labels.

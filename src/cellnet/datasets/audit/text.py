@@ -16,12 +16,13 @@ KINDS = {
     "identical": "identical files",
     "near": "the same cell, stored or photographed twice",
     "overlap": "two cells of one field, in images that overlap",
+    "group": "a group, such as a donor, in two parts",
 }
 """Kinds of pairs, and what they are."""
 
 LIMIT = (
     "Not found: rotated or mirrored copies, and images of one donor or slide that show different cells. Only the "
-    "laboratory knows those; give them as groups."
+    "laboratory knows those; give them as groups, and one that stands in two parts is found."
 )
 
 
@@ -33,6 +34,11 @@ def counts(audit: Audit, kind: str) -> dict[str, int]:
         "across_parts": sum(pair.leak for pair in pairs),
         "two_labels": sum(pair.conflict for pair in pairs),
     }
+
+
+def shown_kinds(audit: Audit) -> dict[str, str]:
+    """Kinds of pairs to be counted in a table, and what they are; groups only where one stands in two parts."""
+    return {kind: words for kind, words in KINDS.items() if kind != "group" or counts(audit, kind)["pairs"]}
 
 
 def headline(audit: Audit) -> str:
@@ -75,18 +81,18 @@ def describe(pair: Pair) -> str:
             (pair.part_b, pair.file_b, pair.label_b),
         )
     )
-    return " = ".join(sides)
+    return f"{' = '.join(sides)} ({pair.kind}{f' {pair.group}' if pair.group else ''})"
 
 
 def _pair_table(audit: Audit) -> list[str]:
     width = max(map(len, KINDS.values())) + 2
     header = f"{'pairs of images':<{width}}{'pairs':>8}{'across parts':>14}{'two labels':>12}"
     rows = []
-    for kind, words in KINDS.items():
-        if kind != "identical" and not audit.near:
+    for kind, words in shown_kinds(audit).items():
+        if kind in ("near", "overlap") and not audit.near:
             continue
         number = counts(audit, kind)
-        two = "–" if kind == "overlap" else f"{number['two_labels']:,}"
+        two = "–" if kind in ("overlap", "group") else f"{number['two_labels']:,}"
         rows.append(f"{words:<{width}}{number['pairs']:>8,}{number['across_parts']:>14,}{two:>12}")
     return [header, "─" * len(header), *rows]
 
@@ -95,7 +101,7 @@ def _pairs(audit: Audit) -> list[str]:
     lines = []
     for title, pairs in (("Across parts", audit.leaks), ("One cell, two labels", audit.label_conflicts)):
         if pairs:
-            lines += ["", f"{title}:", *(f"  {describe(pair)} ({pair.kind})" for pair in pairs[:5])]
+            lines += ["", f"{title}:", *(f"  {describe(pair)}" for pair in pairs[:5])]
             lines += [f"  and {len(pairs) - 5:,} more"] if len(pairs) > 5 else []
     return lines
 
