@@ -104,6 +104,8 @@ def test_a_start_must_not_have_seen_test_images(result: RunResult, tmp_path: Pat
     assert train(parts, "same").weights_card.seen == {}  # type: ignore[union-attr]
     with pytest.raises(DataError, match=r"drawn, which this training starts from, was trained on other images"):
         train(others, "other")
+    with pytest.raises(DataError, match=r"drawn, which this training starts from, was trained on other images"):
+        train_and_report(others, start, config, tmp_path / "as it is", device="cpu")
     start.weights_card = replace(start.weights_card, training_data="another set")  # type: ignore[type-var]
     start = train(others, "elsewhere")
     assert start.weights_card is not None

@@ -11,9 +11,12 @@ import numpy as np
 import pytest
 import torch
 
+from cellnet.cards import WeightsCard
 from cellnet.datasets import CellDataset, load_dataset
 from cellnet.errors import ConfigError, DataError
+from cellnet.hub import load_pretrained
 from cellnet.images import Preprocess
+from cellnet.inference import fit_familiarity
 from cellnet.models import CellClassifier, create_model
 from cellnet.training import Callback, TrainConfig, Trainer
 
@@ -76,11 +79,28 @@ def test_mixed_batches_train_and_follow_from_the_seed(
     assert not same_weights(fits[0].model, fits[2].model)
 
 
-def test_a_trained_model_promises_nothing_of_the_one_before(parts: tuple[CellDataset, CellDataset]) -> None:
+def test_a_trained_model_keeps_nothing_of_the_one_before(
+    parts: tuple[CellDataset, CellDataset], tmp_path: Path
+) -> None:
+    train, val = parts
     model = net()
-    model.calibrate(parts[1], coverage=0.5)
-    fit = Trainer(model, TrainConfig(epochs=1, batch_size=16), device="cpu").fit(*parts)
-    assert (fit.model.risk_control, fit.model.sets) == (None, None)
+    model.calibrate(val, coverage=0.5)
+    fit_familiarity(model, train, val, device="cpu")
+    card = WeightsCard("old", training_data="old images", metrics={"accuracy": {"value": 1, "low": 1, "high": 1}})
+    model = load_pretrained(model.save(tmp_path / "old", card=card))
+    assert model.self_test()
+    model.nucleus_share = 0.2
+    refused = Trainer(model, TrainConfig(epochs=1), device="cpu")
+    with pytest.raises(DataError, match="part is empty"):
+        refused.fit(train.subset([]), val)
+    assert model.weights_card == card
+    fit = Trainer(model, TrainConfig(epochs=1, batch_size=16), device="cpu").fit(train, val)
+    assert (fit.model.risk_control, fit.model.sets, fit.model.familiarity) == (None, None, None)
+    assert (fit.model.temperature, fit.model.thresholds, fit.model.nucleus_share) == (1, {}, None)
+    assert (fit.model.weights_card, fit.model.golden, fit.model.origins) == (None, None, (card,))
+    saved = load_pretrained(fit.model.save(tmp_path / "new"))
+    assert saved.self_test()
+    assert saved.weights_card == WeightsCard("new")
 
 
 def test_early_stopping_counts_epochs_without_a_better_one(parts: tuple[CellDataset, CellDataset]) -> None:

@@ -77,13 +77,12 @@ def train_and_report(
         features: Show in the report how the test images lie in the network's features.
 
     Raises:
-        DataError: Not three parts, or a teacher that may have been trained on images of the test part.
+        DataError: Not three parts, or a model or teacher that may have been trained on images of the test part.
         CellnetError: As `Trainer.fit` and `evaluate`.
     """
     folder = Path(out)
     train, val, test = check_three(parts)
-    for origin in model.origins:
-        check_origin(origin, train, f"{origin.name if origin else 'A model'}, which this training starts from,")
+    check_lineage(model, train)
     if distill is not None:
         check_origin(distill.weights_card, train, "The teacher")
     split_digest = split_hash(train, val, test)
@@ -183,6 +182,12 @@ def _seen(train: CellDataset, ancestors: Sequence[WeightsCard | None]) -> dict[s
 
 def _name_of(part: CellDataset) -> str:
     return part.card.name if part.card else part.labels.name
+
+
+def check_lineage(model: CellClassifier, train: CellDataset) -> None:
+    """Refuse a model to train that may have seen test images, see `check_origin`."""
+    for card in model.lineage:
+        check_origin(card, train, f"{card.name if card else 'A model'}, which this training starts from,")
 
 
 def check_origin(card: WeightsCard | None, train: CellDataset, who: str) -> None:

@@ -46,7 +46,7 @@ class CellClassifier(ModelVerbs, nn.Module):
             nobody measured it.
         weights_card: Facts about the weights, where they came from a checkpoint.
         origins: Facts about the trained weights that the model started from, see `transfer`; None for weights
-            without a card.
+            without a card. `lineage` has those of its own weights too.
         probes: What is read off the features beside the classes, see `cellnet.models.probes`: `familiarity` and
             `attributes`, where they were fitted.
         fused: True for a copy made by `fuse`, which predicts and can be neither trained nor saved.
@@ -173,6 +173,21 @@ class CellClassifier(ModelVerbs, nn.Module):
         for name in self._frozen:
             self.get_submodule(name).eval()
         return self
+
+    @property
+    def lineage(self) -> tuple[WeightsCard | None, ...]:
+        """All weights that the model may have learned from: its `origins`, and its own where they have a card."""
+        return self.origins if self.weights_card is None else (*self.origins, self.weights_card)
+
+    def forget_weights(self) -> None:
+        """Drop what was fitted or measured on weights that are to change, as `forget` does and more.
+
+        Calibration, thresholds, probes and the size of cells go as well; `lineage` stays.
+        """
+        self.origins = self.lineage
+        self.forget()
+        self.probes.clear()
+        self.temperature, self.thresholds, self.nucleus_share = 1.0, {}, None
 
     def forget(self) -> None:
         """Drop what holds for the model as it was loaded: card, golden logits, prediction sets and guarantee."""

@@ -162,7 +162,6 @@ class Trainer:
     def _fit(self, train: CellDataset, val: CellDataset, resume: bool) -> Fit:
         config, model = self.config, self.model
         check_parts(model, train, val)
-        model.risk_control, model.sets = None, None  # what was promised, was promised of other weights
         check_sizes(model, config.load_size, config.start_size)
         if self.teacher is not None:
             self.teacher.check(model.labels, model.preprocess)
@@ -185,6 +184,7 @@ class Trainer:
                 if before is None
                 else with_batch(config, before.batch_size)
             )
+        model.forget_weights()
         with ExitStack() as stack:
             state = self._claim(stack, accelerator, train, val, resume)
             data = (ResidentData if config.on_device else LoadedData)(
