@@ -19,6 +19,7 @@ from cellnet.images import Preprocess, nucleus_share
 from cellnet.inference import fit_familiarity
 from cellnet.models import CellClassifier
 from cellnet.training import Callback, Fit, TrainConfig, Trainer
+from cellnet.training.parts import check_apart
 from cellnet.training.processes import on_main_process
 from cellnet.training.provenance import machine
 
@@ -77,7 +78,7 @@ def train_and_report(
         features: Show in the report how the test images lie in the network's features.
 
     Raises:
-        DataError: Not three parts, or a model or teacher that may have been trained on images of the test part.
+        DataError: Not three parts, an image in two of them, or a model or teacher that may have been trained on images of the test part.
         CellnetError: As `Trainer.fit` and `evaluate`.
     """
     folder = Path(out)
@@ -163,7 +164,7 @@ def check_three(parts: Sequence[CellDataset]) -> tuple[CellDataset, CellDataset,
     """Training, validation and test part, in this order.
 
     Raises:
-        DataError: They are not these.
+        DataError: They are not these, or one image is in the first and the last.
     """
     names = [part.part for part in parts]
     if names != ["train", "val", "test"]:
@@ -171,6 +172,7 @@ def check_three(parts: Sequence[CellDataset]) -> tuple[CellDataset, CellDataset,
             f"A training needs the parts train, val and test, not {names}; divide by three shares, such as 0.7,0.1,0.2."
         )
     train, val, test = parts
+    check_apart(train, test, "test")
     return train, val, test
 
 
