@@ -18,7 +18,7 @@ from cellnet.hub import load_pretrained
 from cellnet.images import Preprocess
 from cellnet.inference import fit_familiarity
 from cellnet.models import CellClassifier, create_model
-from cellnet.training import Callback, TrainConfig, Trainer
+from cellnet.training import Callback, TrainConfig, Trainer, processes
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +101,17 @@ def test_a_trained_model_keeps_nothing_of_the_one_before(
     saved = load_pretrained(fit.model.save(tmp_path / "new"))
     assert saved.self_test()
     assert saved.weights_card == WeightsCard("new")
+
+
+def test_a_device_that_would_not_be_used_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("banana", "meta", "cpu:0"):
+        with pytest.raises(ConfigError, match=f"device '{name}'"):
+            Trainer(net(), device=name)
+    monkeypatch.setattr(processes, "torch_device", torch.device)  # as if there were GPUs
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda check_available: torch.device("cuda"))
+    assert Trainer(net(), device="cuda").device == "cuda"
+    with pytest.raises(ConfigError, match=r"'cuda:7'; give 'cpu' or 'cuda', and choose .*CUDA_VISIBLE_DEVICES=1"):
+        Trainer(net(), device="cuda:7")
 
 
 def test_early_stopping_counts_epochs_without_a_better_one(parts: tuple[CellDataset, CellDataset]) -> None:

@@ -34,7 +34,7 @@ from cellnet.training.memory import (
 )
 from cellnet.training.objectives import Objective, check_objective, create_objective, in_words, views_of
 from cellnet.training.parts import check_parts
-from cellnet.training.processes import create_accelerator, on_main_process
+from cellnet.training.processes import check_device, create_accelerator, on_main_process
 from cellnet.training.provenance import run_identity, run_session
 from cellnet.training.resident import ResidentData
 from cellnet.training.run_folder import RunFolder
@@ -72,8 +72,12 @@ class Trainer:
             sampler of imbalanced-learn; draws that it leaves open follow from the config's seed. None does what the
             config says.
         callbacks: Things that watch, e.g. `ProgressBar`.
-        device: ``"cpu"``, or None for the best device there is.
+        device: ``"cpu"``, ``"cuda"``, or None for the best device there is; one of several GPUs is chosen by the
+            environment variable CUDA_VISIBLE_DEVICES.
         facts: What ``run.json`` shall say of the run besides, in JSON types, e.g. the hash of its split.
+
+    Raises:
+        ConfigError: Balanced twice, or a device that a training cannot use.
 
     Example:
         >>> import cellnet
@@ -111,6 +115,7 @@ class Trainer:
             )
         self.balance = balance
         self.callbacks = [*callbacks, *([HistoryCSV(self.folder.history)] if self.folder else [])]
+        check_device(device)
         self.device = device
         self.facts = dict(facts or {})
 
