@@ -55,7 +55,7 @@ def test_switches_are_true_or_false(option: str) -> None:
         TrainConfig(**{option: "yes"})  # type: ignore[arg-type]
 
 
-def test_every_preset_is_a_config_that_says_what_its_parts_are_for() -> None:
+def test_every_preset_is_a_config() -> None:
     assert list_presets() == ["best", "fast"]
     for name in list_presets():
         config = TrainConfig.preset(name)

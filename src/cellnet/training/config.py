@@ -226,7 +226,7 @@ class TrainConfig:
 
     @classmethod
     def preset(cls, name: str) -> TrainConfig:
-        """One of cellnet's own recipes, a TOML file beside this one that says what each part of it is for.
+        """One of cellnet's own recipes, a TOML file in ``presets`` beside this one; ``best.toml`` has the reasons.
 
         Args:
             name: A name of `list_presets`.
