@@ -99,6 +99,7 @@ def train_contrastive(
         objective=Contrastive(loss or SupConLoss()),
         callbacks=callbacks,
         device=device,
+        starting_weights=starting_weights,
         facts={"split": split, "split_hash": split_hash(train, val, test), "command": command},
     )
     trainer.fit(train, val, resume=resume)

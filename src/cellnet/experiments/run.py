@@ -78,7 +78,8 @@ def train_and_report(
         features: Show in the report how the test images lie in the network's features.
 
     Raises:
-        DataError: Not three parts, an image in two of them, or a model or teacher that may have been trained on images of the test part.
+        DataError: Not three parts, an image in two of them, or a model or teacher that may have been trained on images
+            of the test part.
         CellnetError: As `Trainer.fit` and `evaluate`.
     """
     folder = Path(out)
@@ -95,6 +96,7 @@ def train_and_report(
         balance=balance,
         callbacks=callbacks,
         device=device,
+        starting_weights=starting_weights,
         facts={"split": split, "split_hash": split_digest, "command": command},
     )
     fit = trainer.fit(train, val, resume=resume)

@@ -147,7 +147,7 @@ class CellClassifier(ModelVerbs, nn.Module):
 
     def freeze_backbone(self) -> None:
         """Stop training the backbone; its batch normalisation keeps its statistics, also after `train`."""
-        self._freeze("backbone")
+        self.freeze("backbone")
 
     def unfreeze_backbone(self) -> None:
         """Train the backbone, and whatever else was frozen, again."""
@@ -155,6 +155,17 @@ class CellClassifier(ModelVerbs, nn.Module):
             self.get_submodule(name).requires_grad_(True)
         self._frozen = ()
         self.train(self.training)
+
+    def freeze(self, *names: str) -> None:
+        """Stop training parts of the model, by the names of its modules, as `freeze_backbone` does."""
+        self._frozen = tuple(sorted({*self._frozen, *names}))
+        for name in names:
+            self.get_submodule(name).requires_grad_(False).eval()
+
+    @property
+    def frozen(self) -> tuple[str, ...]:
+        """Names of the modules that are frozen."""
+        return self._frozen
 
     @property
     def backbone_frozen(self) -> bool:
@@ -216,8 +227,3 @@ class CellClassifier(ModelVerbs, nn.Module):
             "preprocess": self.preprocess.to_dict(),
             **({"probes": {name: probe.architecture for name, probe in self.probes.items()}} if self.probes else {}),
         }
-
-    def _freeze(self, *names: str) -> None:
-        self._frozen = tuple(sorted({*self._frozen, *names}))
-        for name in names:
-            self.get_submodule(name).requires_grad_(False).eval()
