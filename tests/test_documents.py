@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import runpy
+import shlex
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,30 @@ def test_commands_and_options_in_the_text_exist(page: Path) -> None:
         assert command in commands, command
         options = {o for p in commands[command].params for o in p.opts} | {"--help"}
         assert set(re.findall(r"(?<!\S)(--[\w-]+)", words)) <= options, words
+
+
+def test_comparisons_in_the_text_can_be_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    from typer.main import get_command
+
+    from cellnet import experiments
+    from cellnet.cli import compare
+    from cellnet.cli.app import app
+
+    class Expanded(Exception):  # noqa: N818 (nothing went wrong)
+        pass
+
+    def compare_trials(split: object, trials: list[experiments.Trial], out: Path, **options: object) -> None:
+        assert len({trial.name for trial in trials}) == len(trials) > 1
+        raise Expanded
+
+    monkeypatch.setattr(experiments, "compare_trials", compare_trials)
+    monkeypatch.setattr(compare, "open_dataset", lambda *words: cellnet.load_dataset("synthetic", per_class=1))
+    text = "\n".join(page.read_text(encoding="utf-8").replace("\\\n", " ") for page in PAGES)
+    commands = re.findall(r"^cellnet compare (--[^\n]*)", text, re.MULTILINE)
+    assert len(commands) > 3
+    for words in commands:
+        with pytest.raises(Expanded):
+            get_command(app).main(["compare", *shlex.split(words)], standalone_mode=False)
 
 
 def test_versions_agree() -> None:

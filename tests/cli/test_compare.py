@@ -105,6 +105,7 @@ def test_words_to_values() -> None:
         (["--vary", "model=cnn,resnet5"], "Did you mean 'resnet50'"),
         (["--vary", "seed=0,0"], "give each value once"),
         (["--vary", "split-seed=0,1", "--split", "split.csv"], "has no seed to vary"),
+        (["--vary", "model=cnn,resnet50", "--vary", "ema=0.9", "--singly"], "--vary model gives several; compare one"),
         (["--vary", "seed=0,1", "--protocol", "study", "--preset", "fast"], "exclude each other"),
     ],
 )

@@ -6,6 +6,8 @@ import csv
 import json
 import math
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -167,6 +169,37 @@ def test_another_comparison_in_the_folder(
         repeat(TrainConfig(epochs=2, batch_size=8, lr=3e-3), resume=True)
     with pytest.raises(ConfigError, match="train was"):
         repeat(images=cells.subset(range(1, 48)), resume=True)
+
+
+def test_other_options_of_a_run_that_stands_there_are_found_before_any_training(
+    cells: CellDataset, make_model: MakeModel, tmp_path: Path, witness: Any
+) -> None:
+    def compare(config: TrainConfig, optimizers: list[str], watching: Any) -> Comparison:
+        trials = vary(Trial(make_model, config), {"optimizer": optimizers})
+        divide = partial(cells.split, FRACTIONS)
+        return compare_trials(divide, trials, tmp_path, resume=True, device="cpu", callbacks=[watching])
+
+    compare(CONFIG, ["adam"], witness())
+    with pytest.raises(KeyboardInterrupt):
+        compare(CONFIG, ["rmsprop"], witness(stop=(1, 0)))
+    for optimizer in ("adam", "rmsprop"):  # done, and begun
+        watching = witness()
+        with pytest.raises(ConfigError, match=rf"optimizer={optimizer} cannot be continued: epochs was 1, is 2"):
+            compare(replace(CONFIG, epochs=2), ["sgd", optimizer], watching)
+        assert watching.begun == []
+    done, report = (tmp_path / "optimizer=adam" / name for name in ("done.json", "report/metrics.json"))
+    for file, cure in ((done, "delete it"), (report, f"delete {done}"), (tmp_path / "study.json", "put it back")):
+        text = file.read_text()
+        for damage in ("", "{}", "[1]"):
+            if (file.name, damage) != ("study.json", "{}"):
+                file.write_text(damage)
+                with pytest.raises(ConfigError, match=f"{file} is missing or damaged .*; {cure}"):
+                    compare(CONFIG, ["adam"], witness())
+        file.write_text(text)
+    report.unlink()
+    done.unlink()
+    assert len(compare(CONFIG, ["adam"], witness()).runs) == 1
+    assert report.is_file()
 
 
 def test_what_cannot_be_done_leaves_no_folder(cells: CellDataset, make_model: MakeModel, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 from torch import nn
 
 import cellnet
+from cellnet.cards import WeightsCard
 from cellnet.datasets import CellDataset, load_dataset
 from cellnet.errors import ConfigError, DataError
 from cellnet.experiments import classifier_config, train_contrastive
@@ -46,6 +48,22 @@ def test_two_stages_end_in_an_ordinary_classifier(parts: list[CellDataset], tmp_
     assert loaded.weights_card is not None
     assert loaded.weights_card.starting_weights == "supervised contrastive training from random initialisation"
     assert result.report.predictions.features is not None  # for the plot of the embedding
+
+
+def test_a_start_must_not_have_seen_test_images(parts: list[CellDataset], tmp_path: Path) -> None:
+    def start(training_data: str) -> CellClassifier:
+        model = net()
+        model.weights_card = WeightsCard("old", training_data=training_data, training_data_hash="0" * 16)
+        return model.transfer()
+
+    configs = (replace(CONFIG, epochs=1), replace(classifier_config(CONFIG), epochs=1))
+    with pytest.raises(DataError, match="old, which this training starts from, was trained on other images"):
+        train_contrastive(parts, lambda: start("synthetic"), configs, tmp_path / "refused", device="cpu")
+    assert not (tmp_path / "refused").exists()
+    result = train_contrastive(parts, lambda: start("another set"), configs, tmp_path / "run", device="cpu")
+    card = cellnet.load_pretrained(result.checkpoint).weights_card
+    assert card is not None
+    assert card.seen == {"another set": "0" * 16}
 
 
 @pytest.mark.parametrize("fine_tune", [False, True])

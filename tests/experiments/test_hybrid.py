@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from cellnet.cards import WeightsCard
 from cellnet.datasets import CellDataset
 from cellnet.errors import ConfigError, DataError
 from cellnet.experiments import RunResult, create_network, train_fused, train_two_stages
@@ -67,6 +68,23 @@ def test_networks_that_may_have_seen_test_images_are_refused(
         train_fused(cells.split((0.5, 0.17, 0.33), seed=1), branches, FUSED, tmp_path / "run")
     with pytest.raises(ConfigError, match="fuses two networks, not 1"):
         train_fused(cells.split((0.5, 0.17, 0.33), seed=0), branches[:1], FUSED, tmp_path / "run")
+
+
+def test_both_ways_to_fuse_remember_what_the_branches_learned_from(
+    parts: tuple[CellDataset, ...], tmp_path: Path
+) -> None:
+    def started() -> CellClassifier:
+        model = branch()
+        model.weights_card = WeightsCard("old", training_data="another set", training_data_hash="0" * 16)
+        return model.transfer()
+
+    results = train_two_stages(parts, [started, branch], [BRANCH, BRANCH, BRANCH], tmp_path / "two", device="cpu")
+    branches = [load_pretrained(result.checkpoint) for result in results[:2]]
+    fused = train_fused(parts, branches, BRANCH, tmp_path / "fused", device="cpu")
+    for result in (results[2], fused):
+        card = load_pretrained(result.checkpoint).weights_card
+        assert card is not None
+        assert card.seen == {"another set": "0" * 16}
 
 
 def test_the_fused_layers_alone_were_trained(stages: tuple[list[RunResult], Path]) -> None:

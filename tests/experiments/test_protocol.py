@@ -65,6 +65,7 @@ def test_a_protocol_of_ones_own(tmp_path: Path) -> None:
         ("[train]\nepoch = 3", UnknownNameError, "Did you mean 'epochs'"),
         ("[models.cnn.train]\nlr = -1", ConfigError, "lr=-1 is out of range"),
         ("[models.cnn.trian]\nlr = 1", UnknownNameError, "Did you mean 'train'"),
+        ("[models.mobilnet_v2.train]\nlr = 1", UnknownNameError, "Did you mean 'mobilenet_v2'"),
         ("[model]\nimagesize = 3", UnknownNameError, "Did you mean 'image_size'"),
         ("train = 3", ConfigError, r"train=3 of the protocol is no table"),
         ("models = 3", ConfigError, r"models=3 of the protocol is no table"),

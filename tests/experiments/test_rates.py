@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -69,6 +70,15 @@ def test_it_follows_from_the_seed(cells: CellDataset, found: LearningRates) -> N
     assert again.losses.tolist() == found.losses.tolist()
 
 
+def test_the_loss_is_the_configs(cells: CellDataset) -> None:
+    focal = replace(CONFIG, focal_gamma=2.0, class_weights="effective")
+    plain, other = (
+        find_learning_rate(net(), cells, config, lowest=1e-3, highest=10, steps=30, device="cpu").losses[0]
+        for config in (CONFIG, focal)
+    )
+    assert other < 0.9 * plain  # what is right already counts less
+
+
 def test_it_is_shown(found: LearningRates, tmp_path: Path) -> None:
     assert str(found).startswith(f"lr={found.suggestion:.1e}, a tenth of")
     assert json.loads(json.dumps(found.to_dict(), allow_nan=False))["suggestion"] == found.suggestion
@@ -80,13 +90,23 @@ def test_what_cannot_be_used(cells: CellDataset) -> None:
     train, val = cells.folds(2)[0]
     with pytest.raises(DataError, match="'val' part must not choose the learning rate"):
         find_learning_rate(net(), val)
-    with pytest.raises(DataError, match="no images to load"):
-        find_learning_rate(net(), train.subset([]))
+    for rows in ([], [0]):
+        with pytest.raises(DataError, match=f"{len(rows)} images are too few"):
+            find_learning_rate(net(), train.subset(rows))
     with pytest.raises(LabelError, match="make the model with labels"):
         find_learning_rate(create_model("cnn", LabelSchema.from_names(["a", "b"]), image_size=32), train)
     with pytest.raises(ConfigError, match="rising rates"):
         find_learning_rate(net(), train, lowest=1, highest=0.1)
     with pytest.raises(ConfigError, match="at least 10 steps"):
         find_learning_rate(net(), train, steps=3)
+    broken, frozen = net(), net().requires_grad_(False)
+    with torch.no_grad():
+        next(broken.parameters()).fill_(float("nan"))
+    with pytest.raises(ConfigError, match="The first loss is not finite"):
+        find_learning_rate(broken, train, CONFIG, steps=10, device="cpu")
+    with pytest.raises(ConfigError, match="all are frozen"):
+        find_learning_rate(frozen, train)
+    with pytest.raises(ConfigError, match="trains a SegmentingClassifier"):
+        find_learning_rate(net(), train, TrainConfig(mask_weight=0.5))
     with pytest.raises(ConfigError, match="falls at no rate from 1000"):
         find_learning_rate(net(), train, CONFIG, lowest=1000, highest=10000, steps=10)

@@ -60,6 +60,13 @@ def test_two_parts_are_not_enough(result: RunResult, tmp_path: Path) -> None:
         train_and_report(cells.split((0.5, 0.5)), result.fit.model, cellnet.TrainConfig(), tmp_path)
 
 
+def test_images_that_were_learned_are_no_test(result: RunResult, tmp_path: Path) -> None:
+    train, val, _ = cellnet.load_dataset("synthetic", per_class=8, image_size=32).split((0.5, 0.25, 0.25))
+    learned = train.subset(range(3), "test")
+    with pytest.raises(DataError, match="3 images stand in both the train and the test part"):
+        train_and_report((train, val, learned), result.fit.model, cellnet.TrainConfig(), tmp_path)
+
+
 def test_the_loaded_model_gives_the_same_report(result: RunResult) -> None:
     model = cellnet.load_pretrained(str(result.checkpoint))
     assert model.temperature == result.fit.model.temperature != 1.0
@@ -104,6 +111,8 @@ def test_a_start_must_not_have_seen_test_images(result: RunResult, tmp_path: Pat
     assert train(parts, "same").weights_card.seen == {}  # type: ignore[union-attr]
     with pytest.raises(DataError, match=r"drawn, which this training starts from, was trained on other images"):
         train(others, "other")
+    with pytest.raises(DataError, match=r"drawn, which this training starts from, was trained on other images"):
+        train_and_report(others, start, config, tmp_path / "as it is", device="cpu")
     start.weights_card = replace(start.weights_card, training_data="another set")  # type: ignore[type-var]
     start = train(others, "elsewhere")
     assert start.weights_card is not None

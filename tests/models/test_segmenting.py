@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 import cellnet
+from cellnet.cards import WeightsCard
 from cellnet.datasets import CellDataset, load_dataset
 from cellnet.errors import ConfigError
 from cellnet.images import nucleus_masks
@@ -25,6 +26,12 @@ def unet() -> SegmentingClassifier:
 @pytest.fixture(scope="module")
 def parts() -> tuple[CellDataset, CellDataset]:
     return load_dataset("synthetic", per_class=8, image_size=32, seed=1).folds(2)[0]
+
+
+def test_it_remembers_what_its_classifier_learned_from() -> None:
+    model = create_model("unet", image_size=32)
+    model.origins, model.weights_card = (WeightsCard("older"),), WeightsCard("old")
+    assert [card.name for card in SegmentingClassifier(model).origins if card] == ["older", "old"]
 
 
 def test_masks_beside_the_same_logits() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from cellnet.errors import ConfigError, UnknownNameError
@@ -20,10 +21,19 @@ def test_round_trip_through_toml(tmp_path: Path) -> None:
     assert TrainConfig.from_toml(path) == config
 
 
+def test_numbers_of_numpy_are_numbers(tmp_path: Path) -> None:
+    config = TrainConfig(epochs=np.int64(3), lr=np.float32(0.5), ema=np.float64(0.5), patience=np.int32(2))  # type: ignore[arg-type]
+    assert config == TrainConfig(epochs=3, lr=0.5, ema=0.5, patience=2)
+    (tmp_path / "train.toml").write_text(config.to_toml())
+    assert TrainConfig.from_toml(tmp_path / "train.toml") == config
+
+
 @pytest.mark.parametrize(
     ("option", "value"),
     [
         ("epochs", 0),
+        ("epochs", np.float64(3)),
+        ("epochs", np.True_),
         ("epochs", 1.5),
         ("epochs", True),
         ("batch_size", -1),
@@ -55,7 +65,7 @@ def test_switches_are_true_or_false(option: str) -> None:
         TrainConfig(**{option: "yes"})  # type: ignore[arg-type]
 
 
-def test_every_preset_is_a_config_that_says_what_its_parts_are_for() -> None:
+def test_every_preset_is_a_config() -> None:
     assert list_presets() == ["best", "fast"]
     for name in list_presets():
         config = TrainConfig.preset(name)

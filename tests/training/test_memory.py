@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import weakref
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,16 @@ def test_batches_are_halved_until_one_fits(
 ) -> None:
     device = Device(holds, error)
     assert fitting_batch_size(device.compute, batch_size) == fits
+    assert device.sizes == sizes
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "holds", "fits", "sizes"),
+    [(24, 13, 12, [12]), (24, 11, 4, [12, 4]), (24, 3, None, [12, 4]), (4, 3, None, [])],
+)
+def test_batches_of_so_many_a_class_stay_such(batch_size: int, holds: int, fits: int | None, sizes: list[int]) -> None:
+    device = Device(holds)
+    assert fitting_batch_size(device.compute, batch_size, 4) == fits
     assert device.sizes == sizes
 
 
@@ -161,6 +172,27 @@ def test_a_batch_that_does_not_fit_is_halved_when_asked_and_stays_so(
     plain = Trainer(net(), TrainConfig(epochs=2, batch_size=4, gradient_accumulation=4), device="cpu").fit(*parts)
     for a, b in zip(first.model.parameters(), plain.model.parameters(), strict=True):
         assert torch.equal(a, b)
+
+
+def test_a_batch_that_cannot_be_smaller_is_not_tried(parts: tuple[CellDataset, CellDataset]) -> None:
+    torch.manual_seed(0)
+    model = create_model("cnn", image_size=32)  # whose last maps are larger than one pixel
+    config = TrainConfig(epochs=1, batch_size=1, fit_batch=True)
+    assert Trainer(model, config, device="cpu").fit(*parts).best_epoch == 1
+    trainer = Trainer(net(), replace(config, batch_size=2), objective=SmallDevice(1), device="cpu")
+    with pytest.raises(ConfigError, match=r"a batch of 2 images of 16 px does not fit\. Choose"):
+        trainer.fit(*parts)
+
+
+def test_halved_batches_hold_so_many_of_a_class(parts: tuple[CellDataset, CellDataset]) -> None:
+    config = TrainConfig(epochs=1, batch_size=12, sampling="m_per_class", images_per_class=4, fit_batch=True)
+    trainer = Trainer(net(), config, objective=SmallDevice(7), device="cpu")
+    trainer.fit(*parts)
+    assert (trainer.config.batch_size, trainer.config.gradient_accumulation) == (4, 3)
+    with pytest.raises(ConfigError, match="a batch of 12 images of 16 px does not fit, nor do 4"):
+        Trainer(net(), config, objective=SmallDevice(3), device="cpu").fit(*parts)
+    with pytest.raises(ConfigError, match="does not fit, 4 do"):
+        Trainer(net(), replace(config, fit_batch=False), objective=SmallDevice(7), device="cpu").fit(*parts)
 
 
 def test_where_no_batch_fits_nothing_is_begun(parts: tuple[CellDataset, CellDataset], tmp_path: Path) -> None:

@@ -41,6 +41,9 @@ def test_the_identity_changes_with_what_changes_the_result(tiny_model: CellClass
     assert run_identity(tiny_model, val, train, accelerator) != identity
     turned = run_identity(tiny_model, train.subset(range(len(train))[::-1]), val, accelerator)
     assert {key for key in identity if identity[key] != turned[key]} == {"train_order"}
+    tiny_model.freeze_backbone()
+    assert run_identity(tiny_model, train, val, accelerator) == identity | {"frozen": ["backbone"]}
+    tiny_model.unfreeze_backbone()
     accelerator = create_accelerator(TrainConfig(precision="bf16"), "cpu")
     assert run_identity(tiny_model, train, val, accelerator) == identity | {"precision": "bf16"}
 

@@ -173,8 +173,13 @@ class Witness(Callback):
         self.first_step = first_step
 
 
+@pytest.mark.parametrize("options", [{}, {"on_device": True}, {"on_device": True, "gradient_accumulation": 4}])
 def test_a_signal_during_validation_saves_before_it(
-    parts: tuple[CellDataset, CellDataset], whole: Fit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    parts: tuple[CellDataset, CellDataset],
+    whole: Fit,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    options: dict[str, Any],
 ) -> None:
     validate = loop.all_logits
 
@@ -184,9 +189,10 @@ def test_a_signal_during_validation_saves_before_it(
 
     with monkeypatch.context() as patch:
         patch.setattr(loop, "all_logits", interrupted)
-        with pytest.raises(Interrupted, match="after step 4 of 4 of epoch 1"):
-            train(parts, tmp_path / "run", resume=False, checkpoint_minutes=1e6)
-    assert_same_run(train(parts, tmp_path / "run"), whole)
+        with pytest.raises(Interrupted, match=r"after step (\d) of \1 of epoch 1"):
+            train(parts, tmp_path / "run", resume=False, checkpoint_minutes=1e6, **options)
+    expected = train(parts, tmp_path / "whole", **options) if options else whole
+    assert_same_run(train(parts, tmp_path / "run", **options), expected)
 
 
 def test_without_a_folder_signals_have_their_usual_effect(parts: tuple[CellDataset, CellDataset]) -> None:

@@ -11,11 +11,14 @@ import numpy as np
 import pytest
 import torch
 
+from cellnet.cards import WeightsCard
 from cellnet.datasets import CellDataset, load_dataset
 from cellnet.errors import ConfigError, DataError
+from cellnet.hub import load_pretrained
 from cellnet.images import Preprocess
+from cellnet.inference import fit_familiarity
 from cellnet.models import CellClassifier, create_model
-from cellnet.training import Callback, TrainConfig, Trainer
+from cellnet.training import Callback, Classification, TrainConfig, Trainer, processes
 
 
 @pytest.fixture(scope="module")
@@ -76,11 +79,39 @@ def test_mixed_batches_train_and_follow_from_the_seed(
     assert not same_weights(fits[0].model, fits[2].model)
 
 
-def test_a_trained_model_promises_nothing_of_the_one_before(parts: tuple[CellDataset, CellDataset]) -> None:
+def test_a_trained_model_keeps_nothing_of_the_one_before(
+    parts: tuple[CellDataset, CellDataset], tmp_path: Path
+) -> None:
+    train, val = parts
     model = net()
-    model.calibrate(parts[1], coverage=0.5)
-    fit = Trainer(model, TrainConfig(epochs=1, batch_size=16), device="cpu").fit(*parts)
-    assert (fit.model.risk_control, fit.model.sets) == (None, None)
+    model.calibrate(val, coverage=0.5)
+    fit_familiarity(model, train, val, device="cpu")
+    card = WeightsCard("old", training_data="old images", metrics={"accuracy": {"value": 1, "low": 1, "high": 1}})
+    model = load_pretrained(model.save(tmp_path / "old", card=card))
+    assert model.self_test()
+    model.nucleus_share = 0.2
+    refused = Trainer(model, TrainConfig(epochs=1), device="cpu")
+    with pytest.raises(DataError, match="part is empty"):
+        refused.fit(train.subset([]), val)
+    assert model.weights_card == card
+    fit = Trainer(model, TrainConfig(epochs=1, batch_size=16), device="cpu").fit(train, val)
+    assert (fit.model.risk_control, fit.model.sets, fit.model.familiarity) == (None, None, None)
+    assert (fit.model.temperature, fit.model.thresholds, fit.model.nucleus_share) == (1, {}, None)
+    assert (fit.model.weights_card, fit.model.golden, fit.model.origins) == (None, None, (card,))
+    saved = load_pretrained(fit.model.save(tmp_path / "new"))
+    assert saved.self_test()
+    assert saved.weights_card == WeightsCard("new")
+
+
+def test_a_device_that_would_not_be_used_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("banana", "meta", "cpu:0"):
+        with pytest.raises(ConfigError, match=f"device '{name}'"):
+            Trainer(net(), device=name)
+    monkeypatch.setattr(processes, "torch_device", torch.device)  # as if there were GPUs
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda check_available: torch.device("cuda"))
+    assert Trainer(net(), device="cuda").device == "cuda"
+    with pytest.raises(ConfigError, match=r"'cuda:7'; give 'cpu' or 'cuda', and choose .*CUDA_VISIBLE_DEVICES=1"):
+        Trainer(net(), device="cuda:7")
 
 
 def test_early_stopping_counts_epochs_without_a_better_one(parts: tuple[CellDataset, CellDataset]) -> None:
@@ -89,9 +120,10 @@ def test_early_stopping_counts_epochs_without_a_better_one(parts: tuple[CellData
     assert len(fit.history) == fit.best_epoch + 2 < 30
 
 
-def test_frozen_epochs_train_the_head_alone(parts: tuple[CellDataset, CellDataset]) -> None:
+@pytest.mark.parametrize("options", [{}, {"norm_batches": 1}, {"norm_batches": 1, "ema": 0.9}])
+def test_frozen_epochs_train_the_head_alone(parts: tuple[CellDataset, CellDataset], options: dict[str, float]) -> None:
     model, before = net(), net()
-    Trainer(model, TrainConfig(epochs=1, freeze_epochs=1), device="cpu").fit(*parts)
+    Trainer(model, TrainConfig(epochs=1, freeze_epochs=1, **options), device="cpu").fit(*parts)  # type: ignore[arg-type]
     after, start = model.backbone.state_dict(), before.backbone.state_dict()
     assert all(torch.equal(after[key], start[key]) for key in start)
     assert any(not torch.equal(a, b) for a, b in zip(model.head.parameters(), before.head.parameters(), strict=True))
@@ -153,6 +185,23 @@ def test_other_choices_run(parts: tuple[CellDataset, CellDataset]) -> None:
     assert len(Trainer(net(), config, device="cpu").fit(*parts).history) == 1
 
 
+@pytest.mark.parametrize("frozen", [(), ("head",), ("backbone",)])
+def test_frozen_epochs_give_the_model_back_as_it_was(
+    parts: tuple[CellDataset, CellDataset], frozen: tuple[str, ...]
+) -> None:
+    model = net()
+    model.freeze(*frozen)
+    before = [weight.requires_grad for weight in model.parameters()]
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    Trainer(model, TrainConfig(epochs=1, freeze_epochs=1 if frozen != ("head",) else 0), device="cpu").fit(*parts)
+    assert torch.equal(torch.rand(3), expected)  # the global generator too
+    assert model.frozen == frozen
+    assert [weight.requires_grad for weight in model.parameters()] == before
+    assert not any(module.training for module in model.modules())
+
+
 @pytest.mark.parametrize("fails", [False, True])
 def test_the_model_is_given_back_as_it_was(parts: tuple[CellDataset, CellDataset], fails: bool) -> None:
     """Not wrapped in mixed precision, also after an error."""
@@ -185,6 +234,17 @@ class Witness(Callback):
 
     def on_fit_end(self) -> None:
         self.calls.append("end")
+
+
+def test_a_model_with_nothing_to_train_is_refused(parts: tuple[CellDataset, CellDataset], tmp_path: Path) -> None:
+    model = net()
+    for trainer in (
+        Trainer(net().requires_grad_(False), out=tmp_path / "run", device="cpu"),
+        Trainer(model, out=tmp_path / "run", distill=model, device="cpu"),
+    ):
+        with pytest.raises(ConfigError, match=r"No weight of the model can be trained.*another model"):
+            trainer.fit(*parts)
+    assert not (tmp_path / "run").exists()
 
 
 def test_callbacks_are_told_of_everything(parts: tuple[CellDataset, CellDataset]) -> None:
@@ -260,6 +320,34 @@ def test_a_class_without_a_training_image_is_named_and_the_others_are_learned(
         pytest.raises(ConfigError, match="need every class in the training part"),
     ):
         Trainer(net(), TrainConfig(epochs=1, class_weights="balanced"), device="cpu").fit(some, val)
+
+
+def test_a_run_goes_on_with_the_same_loss_frozen_parts_and_start_alone(
+    parts: tuple[CellDataset, CellDataset], tmp_path: Path
+) -> None:
+    def train(objective: Classification, frozen: bool = False, start: str = "ImageNet", resume: bool = True) -> None:
+        model = net()
+        if frozen:
+            model.freeze_backbone()
+        config = TrainConfig(epochs=1, batch_size=16)
+        trainer = Trainer(
+            model, config, out=tmp_path / "run", objective=objective, device="cpu", starting_weights=start
+        )
+        trainer.fit(*parts, resume=resume)
+
+    train(Classification(0.1), resume=False)
+    with pytest.raises(ConfigError, match=r"objective_options was .*smoothing=0.1, .* is .*smoothing=0.9, .*gamma=3\)"):
+        train(Classification(0.9, focal_gamma=3))
+    with pytest.raises(ConfigError, match=r"frozen was \[\], is \['backbone'\]"):
+        train(Classification(0.1), frozen=True)
+    with pytest.raises(ConfigError, match=r"starting_weights was 'ImageNet', is 'another set'"):
+        train(Classification(0.1), start="another set")
+    path = tmp_path / "run" / "run.json"
+    run = json.loads(path.read_text())
+    for key in ("objective_options", "frozen", "starting_weights"):  # as an earlier version left it
+        del run["identity"][key]
+    path.write_text(json.dumps(run))
+    train(Classification(0.1), start="the same, in other words")
 
 
 def test_facts_of_the_caller_stand_in_run_json(parts: tuple[CellDataset, CellDataset], tmp_path: Path) -> None:

@@ -55,6 +55,11 @@ def compare(
     if "split_seed" in choices and split is not None and (split == "official" or split.endswith(".csv")):
         raise ConfigError(f"--split {split} has no seed to vary; give shares, e.g. --split 0.7,0.1,0.2.")
     models = choices.pop("model", None)
+    if singly and models and len(models) > 1:
+        raise ConfigError(
+            "--singly changes one recipe in one thing at a time, and --vary model gives several; compare one model "
+            "after the other (--model, --out), or leave out --singly."
+        )
     images = open_dataset(dataset, root, exclude, only)
     log.print(images.summary())
     divided = cache(lambda seed: recipe.divide(images, split, seed))

@@ -9,7 +9,7 @@ from os import PathLike
 from cellnet.datasets import CellDataset
 from cellnet.errors import ConfigError
 from cellnet.experiments.comparison import Comparison
-from cellnet.experiments.study import Announce, MakeModel, StudyFolder
+from cellnet.experiments.study import Announce, MakeModel, StudyFolder, identify
 from cellnet.experiments.trials import Trial, vary
 from cellnet.models import CellClassifier
 from cellnet.training import Callback, TrainConfig
@@ -55,10 +55,23 @@ def compare_trials(
     names = [re.sub(r"[^\w.=,+-]", "_", trial.name) or "run" for trial in trials]
     if not trials or len(set(names)) < len(names):
         raise ConfigError(f"The trials are called {names}; give at least one, and each a name of its own.")
-    for make_model in dict.fromkeys(trial.make_model for trial in trials):
-        make_model()  # a wrong name is found now, not after the first training
+    # Now, not after the first training, is found what is wrong: a name, and below what was done before.
+    models = {make_model: identify(make_model()) for make_model in dict.fromkeys(trial.make_model for trial in trials)}
     parts = {seed: split(seed) for seed in dict.fromkeys(trial.split_seed for trial in trials)}
     folder = StudyFolder(out, {"study": "comparison"}, resume, announce, device)
+    on_main_process(
+        lambda: [
+            folder.is_done(
+                name,
+                parts[trial.split_seed],
+                models[trial.make_model],
+                trial.config,
+                starting_weights=trial.starting_weights,
+                distill=distill,
+            )
+            for name, trial in zip(names, trials, strict=True)
+        ]
+    )
     runs = [
         folder.run(
             name,

@@ -60,7 +60,7 @@ class Comparison:
 
     @property
     def effects(self) -> list[Effect]:
-        """What each recipe does beside the first one, over the seeds and splits that both have; see `effect`."""
+        """What each recipe does beside the first one, over the seeds that both have, on each split; see `effect`."""
         right: dict[str, dict[tuple[int, int], NDArray[np.bool_]]] = {}
         for trial, run in zip(self.trials, self.runs, strict=True):
             right.setdefault(trial.recipe, {})[trial.split_seed, trial.config.seed] = _right(run)

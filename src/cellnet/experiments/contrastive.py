@@ -11,7 +11,7 @@ import torch
 
 from cellnet.datasets import CellDataset, split_hash
 from cellnet.errors import ConfigError
-from cellnet.experiments.run import RunResult, check_three, train_and_report
+from cellnet.experiments.run import RunResult, check_lineage, check_three, train_and_report
 from cellnet.experiments.study import MakeModel
 from cellnet.losses import SupConLoss
 from cellnet.models import ContrastiveClassifier
@@ -81,7 +81,7 @@ def train_contrastive(
         What the second stage gave: an ordinary classifier and its report, with the features of the test part.
 
     Raises:
-        DataError: Not three parts.
+        DataError: Not three parts, or a model that may have been trained on images of the test part.
         ConfigError: Options that an objective of several views does not take, such as mixup, or ``mask_weight``.
         CellnetError: As `train_and_report`.
     """
@@ -91,6 +91,7 @@ def train_contrastive(
         raise ConfigError("Contrastive training makes a classifier without masks; leave out mask_weight.")
     torch.manual_seed(encoder_config.seed)
     model = ContrastiveClassifier(make_model(), dim)
+    check_lineage(model, train)
     trainer = Trainer(
         model,
         encoder_config,
@@ -98,6 +99,7 @@ def train_contrastive(
         objective=Contrastive(loss or SupConLoss()),
         callbacks=callbacks,
         device=device,
+        starting_weights=starting_weights,
         facts={"split": split, "split_hash": split_hash(train, val, test), "command": command},
     )
     trainer.fit(train, val, resume=resume)

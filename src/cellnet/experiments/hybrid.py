@@ -127,9 +127,10 @@ def train_two_stages(
         )
     start = "branch-1 and branch-2 of this run"
     branches = [result.fit.model for result in results]
+    origins = tuple(card for branch in branches for card in branch.lineage)
     return [
         *results,
-        _train(parts, branches, configs[2], Path(out) / "hybrid", form, starting_weights=start, **options),
+        _train(parts, branches, configs[2], Path(out) / "hybrid", form, origins, starting_weights=start, **options),
     ]
 
 
@@ -166,7 +167,7 @@ def train_fused(
     if len(branches) != 2:
         raise ConfigError(f"The hybrid fuses two networks, not {len(branches)}; give two, e.g. inception_v3, xception.")
     form: dict[str, Any] = {"freeze": freeze, "image_size": image_size, "crop": crop, "dropout": dropout}
-    origins = tuple(branch.weights_card for branch in branches)
+    origins = tuple(card for branch in branches for card in (*branch.origins, branch.weights_card))
     return _train(parts, branches, config, out, form, origins, **options)
 
 
@@ -176,7 +177,7 @@ def _train(
     config: TrainConfig,
     out: str | PathLike[str],
     form: dict[str, Any],
-    origins: tuple[WeightsCard | None, ...] = (),
+    origins: tuple[WeightsCard | None, ...],
     **options: Any,
 ) -> RunResult:
     torch.manual_seed(config.seed)

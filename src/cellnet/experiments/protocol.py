@@ -12,6 +12,7 @@ from typing import Any
 
 from cellnet.errors import ConfigError
 from cellnet.files import read_toml
+from cellnet.models.factory import check_model_name
 from cellnet.registry import check_name
 from cellnet.training import TrainConfig
 
@@ -59,6 +60,8 @@ class Protocol:
                 check_name("table of a protocol", name, ["model", "train"])
             for option in tables.get("model", {}):
                 check_name("model option of a protocol", option, MODEL_OPTIONS)
+        for name in self.models:
+            check_model_name(name)
         for name in ("", *self.models):
             self.for_model(name)  # a wrong training option is found here, not after hours
 

@@ -20,7 +20,8 @@ from cellnet.evaluation.plots import MUTED, RIGHT, RULE, WRONG
 from cellnet.files import atomic_path
 from cellnet.inference import torch_device
 from cellnet.models import CellClassifier
-from cellnet.training import Classification, TrainConfig
+from cellnet.training import Objective, TrainConfig
+from cellnet.training.objectives import check_objective, create_objective
 from cellnet.training.schedules import create_optimizer
 
 SMOOTHING = 0.9
@@ -92,8 +93,9 @@ def find_learning_rate(
 ) -> LearningRates:
     """Train for some steps while the rate rises exponentially, and suggest a tenth of the rate of the lowest loss.
 
-    The model is left as it was, and so is torch's global generator. Optimizer, batch size, augmentation and label
-    smoothing are the config's; its schedule, mixup, cutmix, EMA and mixed precision are left out.
+    The model is left as it was, and so is torch's global generator. Optimizer, batch size, augmentation and loss are
+    the config's; its schedule, ``sampling``, ``balance``, ``load_size``, ``start_size``, mixup, cutmix, EMA,
+    accumulation, clipping and mixed precision are left out.
 
     Args:
         model: The model.
@@ -105,9 +107,10 @@ def find_learning_rate(
         device: ``"cpu"``, or None for the best device there is.
 
     Raises:
-        DataError: A validation or test part, or no image.
+        DataError: A validation or test part, or fewer than two images.
         LabelError: The labels of the part are not the model's.
-        ConfigError: Rates or steps out of range, or a loss that falls at no rate.
+        ConfigError: Rates or steps out of range, a loss that falls at no rate or is not finite, or a model that the
+            config's loss cannot train.
 
     Source: Smith 2017, arXiv:1506.01186 (the range test).
 
@@ -128,6 +131,10 @@ def find_learning_rate(
         raise DataError(f"The {train.part!r} part must not choose the learning rate; give the training part.")
     if train.labels.hash != model.labels.hash:
         raise LabelError("The images have other labels than the model; make the model with labels=dataset.labels.")
+    if len(train) < 2:
+        raise DataError(f"{len(train)} images are too few to look for a learning rate; give the training part.")
+    objective = create_objective(config, train)
+    check_objective(objective, model, config, teacher=False)
 
     place = torch_device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     home, modes = next(model.parameters()).device, [(module, module.training) for module in model.modules()]
@@ -135,13 +142,16 @@ def find_learning_rate(
     try:
         with torch.random.fork_rng(devices=[place] if place.type == "cuda" else []):
             torch.manual_seed(config.seed)
-            rates, losses = _rise(model.to(place).train(), train, config, np.geomspace(lowest, highest, steps))
+            rising = np.geomspace(lowest, highest, steps)
+            rates, losses = _rise(model.to(place).train(), train, objective, config, rising)
     finally:
         model.zero_grad(set_to_none=True)
         model.load_state_dict(before)
         model.to(home)
         for module, training in modes:
             module.training = training
+    if not len(losses):
+        raise ConfigError("The first loss is not finite, before any step; check the model's weights and the images.")
     best = int(losses.argmin())
     if best == 0:
         raise ConfigError(
@@ -152,11 +162,15 @@ def find_learning_rate(
 
 
 def _rise(
-    model: CellClassifier, train: CellDataset, config: TrainConfig, rates: NDArray[np.float64]
+    model: CellClassifier,
+    train: CellDataset,
+    objective: Objective,
+    config: TrainConfig,
+    rates: NDArray[np.float64],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The rates that were tried, and the smoothed loss after each."""
     place = next(model.parameters()).device
-    augment, objective = create_augmentation(config.augmentation), Classification(config.label_smoothing)
+    augment = create_augmentation(config.augmentation)
     images = train.with_transform(lambda image: augment(model.preprocess(image)))
     loader = create_loader(images, min(config.batch_size, len(images)), shuffle=True, seed=config.seed, drop_last=True)
     optimizer = create_optimizer(model, config)

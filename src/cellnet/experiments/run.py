@@ -19,6 +19,7 @@ from cellnet.images import Preprocess, nucleus_share
 from cellnet.inference import fit_familiarity
 from cellnet.models import CellClassifier
 from cellnet.training import Callback, Fit, TrainConfig, Trainer
+from cellnet.training.parts import check_apart
 from cellnet.training.processes import on_main_process
 from cellnet.training.provenance import machine
 
@@ -77,13 +78,13 @@ def train_and_report(
         features: Show in the report how the test images lie in the network's features.
 
     Raises:
-        DataError: Not three parts, or a teacher that may have been trained on images of the test part.
+        DataError: Not three parts, an image in two of them, or a model or teacher that may have been trained on images
+            of the test part.
         CellnetError: As `Trainer.fit` and `evaluate`.
     """
     folder = Path(out)
     train, val, test = check_three(parts)
-    for origin in model.origins:
-        check_origin(origin, train, f"{origin.name if origin else 'A model'}, which this training starts from,")
+    check_lineage(model, train)
     if distill is not None:
         check_origin(distill.weights_card, train, "The teacher")
     split_digest = split_hash(train, val, test)
@@ -95,6 +96,7 @@ def train_and_report(
         balance=balance,
         callbacks=callbacks,
         device=device,
+        starting_weights=starting_weights,
         facts={"split": split, "split_hash": split_digest, "command": command},
     )
     fit = trainer.fit(train, val, resume=resume)
@@ -164,7 +166,7 @@ def check_three(parts: Sequence[CellDataset]) -> tuple[CellDataset, CellDataset,
     """Training, validation and test part, in this order.
 
     Raises:
-        DataError: They are not these.
+        DataError: They are not these, or one image is in the first and the last.
     """
     names = [part.part for part in parts]
     if names != ["train", "val", "test"]:
@@ -172,6 +174,7 @@ def check_three(parts: Sequence[CellDataset]) -> tuple[CellDataset, CellDataset,
             f"A training needs the parts train, val and test, not {names}; divide by three shares, such as 0.7,0.1,0.2."
         )
     train, val, test = parts
+    check_apart(train, test, "test")
     return train, val, test
 
 
@@ -183,6 +186,12 @@ def _seen(train: CellDataset, ancestors: Sequence[WeightsCard | None]) -> dict[s
 
 def _name_of(part: CellDataset) -> str:
     return part.card.name if part.card else part.labels.name
+
+
+def check_lineage(model: CellClassifier, train: CellDataset) -> None:
+    """Refuse a model to train that may have seen test images, see `check_origin`."""
+    for card in model.lineage:
+        check_origin(card, train, f"{card.name if card else 'A model'}, which this training starts from,")
 
 
 def check_origin(card: WeightsCard | None, train: CellDataset, who: str) -> None:

@@ -22,7 +22,9 @@ from cellnet.labels import LabelSchema
 from cellnet.models import CellClassifier
 from cellnet.tensors import hash_tensors
 from cellnet.training import Callback, TrainConfig
+from cellnet.training.memory import with_batch
 from cellnet.training.processes import on_main_process
+from cellnet.training.run_folder import RunFolder
 
 MakeModel = Callable[[], CellClassifier]
 """Makes a new model; torch's generator is seeded with the config's seed before, for the initial weights."""
@@ -107,7 +109,45 @@ class StudyFolder:
             raise ConfigError(
                 f"{self.path} already holds a study; continue it with resume (--resume), or choose another folder."
             )
-        check_same(self.path, json.loads(statement.read_text(encoding="utf-8")), identity)
+        check_same(self.path, read_facts(statement, f"put it back, or delete {self.path} and begin anew"), identity)
+
+    def is_done(
+        self,
+        name: str,
+        parts: Sequence[CellDataset],
+        model: Mapping[str, Any],
+        config: TrainConfig,
+        *,
+        starting_weights: str = "",
+        distill: CellClassifier | None = None,
+    ) -> bool:
+        """Whether a training was done before; ask in the first process.
+
+        Args:
+            name: Name of its folder.
+            parts: Training, validation and test part.
+            model: Its model, as `identify` says it.
+            config: How it is trained.
+            starting_weights: See `train_and_report`, as for the other argument.
+            distill: See `train_and_report`.
+
+        Raises:
+            ConfigError: It was done, or begun, with another model, other images or other options.
+        """
+        folder = self.path / name
+        done = folder / "done.json"
+        if done.is_file():
+            before = _read_done(folder)
+            options = TrainConfig.from_dict(before["config"]).difference(config)
+            identity = _identity(parts, model, starting_weights, distill)
+            check_same(folder, before["identity"], identity, options)
+            return True
+        begun = RunFolder(folder).config()
+        if begun is not None:
+            check_same(
+                folder, {}, {}, begun.difference(with_batch(config, begun.batch_size) if config.fit_batch else config)
+            )
+        return False
 
     def run(
         self,
@@ -143,23 +183,9 @@ class StudyFolder:
         folder = self.path / name
         torch.manual_seed(config.seed)
         model = make_model()
-        identity = {
-            **model.architecture,
-            "labels": model.labels.hash,  # in place of all their words
-            "starting_weights": starting_weights,
-            "teacher": None if distill is None else hash_tensors(distill.state_dict()),
-            **{str(part.part): part.fingerprint() for part in parts},
-        }
-        done = folder / "done.json"
-
-        def done_before() -> bool:
-            if not done.is_file():
-                return False
-            before = json.loads(done.read_text(encoding="utf-8"))
-            check_same(folder, before["identity"], identity, TrainConfig.from_dict(before["config"]).difference(config))
-            return True
-
-        if on_main_process(done_before):
+        described = identify(model)  # before it is trained
+        start: Any = {"starting_weights": starting_weights, "distill": distill}
+        if on_main_process(lambda: self.is_done(name, parts, described, config, **start)):
             self._announce(f"{name}: done before")
         else:
             self._announce(f"{name}: {len(parts[0]):,} images to train on, {len(parts[-1]):,} to judge on")
@@ -174,28 +200,74 @@ class StudyFolder:
                 device=self.device,
                 callbacks=callbacks,
                 command=command,
-                starting_weights=starting_weights,
-                distill=distill,
+                **start,
             )
             facts = {
-                "identity": identity,
+                "identity": _identity(parts, described, **start),
                 "config": config.to_dict(),
                 "n_train": sum(len(part) for part in parts if part.part != "test"),
                 "best_epoch": result.fit.best_epoch,
                 "seconds": sum(row["seconds"] for row in result.fit.history),
             }
             # Last: only what is whole counts as done.
-            on_main_process(lambda: write_text(done, json.dumps(facts, indent=2) + "\n"))
+            on_main_process(lambda: write_text(folder / "done.json", json.dumps(facts, indent=2) + "\n"))
         return on_main_process(lambda: read_run(folder, model.labels))
 
     def _announce(self, words: str) -> None:
         on_main_process(lambda: self.announce(words))
 
 
+def identify(model: CellClassifier) -> dict[str, Any]:
+    """A model in the identity of a training: its architecture, with a hash in place of all the words of its labels."""
+    return {**model.architecture, "labels": model.labels.hash}
+
+
+def _identity(
+    parts: Sequence[CellDataset], model: Mapping[str, Any], starting_weights: str, distill: CellClassifier | None
+) -> dict[str, Any]:
+    return {
+        **model,
+        "starting_weights": starting_weights,
+        "teacher": None if distill is None else hash_tensors(distill.state_dict()),
+        **{str(part.part): part.fingerprint() for part in parts},
+    }
+
+
+def read_facts(path: Path, cure: str, *keys: str) -> dict[str, Any]:
+    """What a JSON file of a study says.
+
+    Args:
+        path: The file.
+        cure: What helps where it cannot be read.
+        *keys: What it must have.
+
+    Raises:
+        ConfigError: It is missing or damaged, or lacks a key.
+    """
+    try:
+        facts = dict(json.loads(path.read_text(encoding="utf-8")))
+        if missing := [key for key in keys if key not in facts]:
+            raise ValueError(f"no {missing[0]}")
+    except (OSError, ValueError, TypeError) as error:
+        raise ConfigError(f"{path} is missing or damaged ({error}); {cure}.") from error
+    return facts
+
+
+def _read_done(folder: Path) -> dict[str, Any]:
+    keys = ("identity", "config", "n_train", "best_epoch", "seconds")
+    return read_facts(folder / "done.json", "delete it and resume: the model is judged anew", *keys)
+
+
 def read_run(folder: Path, labels: LabelSchema) -> StudyRun:
-    """A finished training, as `StudyFolder.run` left it."""
-    facts = json.loads((folder / "done.json").read_text(encoding="utf-8"))
-    report = json.loads((folder / "report" / "metrics.json").read_text(encoding="utf-8"))
+    """A finished training, as `StudyFolder.run` left it.
+
+    Raises:
+        ConfigError: A file of it is missing or damaged; the message says what to delete.
+        DataError: Its predictions are.
+    """
+    facts = _read_done(folder)
+    cure = f"delete {folder / 'done.json'} and resume: the model is judged anew"
+    report = read_facts(folder / "report" / "metrics.json", cure, "metrics", "notes")
     return StudyRun(
         folder.name,
         {name: Estimate(**report["metrics"][name]) for name in FIGURES},

@@ -46,7 +46,7 @@ class CellClassifier(ModelVerbs, nn.Module):
             nobody measured it.
         weights_card: Facts about the weights, where they came from a checkpoint.
         origins: Facts about the trained weights that the model started from, see `transfer`; None for weights
-            without a card.
+            without a card. `lineage` has those of its own weights too.
         probes: What is read off the features beside the classes, see `cellnet.models.probes`: `familiarity` and
             `attributes`, where they were fitted.
         fused: True for a copy made by `fuse`, which predicts and can be neither trained nor saved.
@@ -150,7 +150,7 @@ class CellClassifier(ModelVerbs, nn.Module):
 
     def freeze_backbone(self) -> None:
         """Stop training the backbone; its batch normalisation keeps its statistics, also after `train`."""
-        self._freeze("backbone")
+        self.freeze("backbone")
 
     def unfreeze_backbone(self) -> None:
         """Train the backbone, and whatever else was frozen, again."""
@@ -158,6 +158,17 @@ class CellClassifier(ModelVerbs, nn.Module):
             self.get_submodule(name).requires_grad_(True)
         self._frozen = ()
         self.train(self.training)
+
+    def freeze(self, *names: str) -> None:
+        """Stop training parts of the model, by the names of its modules, as `freeze_backbone` does."""
+        self._frozen = tuple(sorted({*self._frozen, *names}))
+        for name in names:
+            self.get_submodule(name).requires_grad_(False).eval()
+
+    @property
+    def frozen(self) -> tuple[str, ...]:
+        """Names of the modules that are frozen."""
+        return self._frozen
 
     @property
     def backbone_frozen(self) -> bool:
@@ -176,6 +187,21 @@ class CellClassifier(ModelVerbs, nn.Module):
         for name in self._frozen:
             self.get_submodule(name).eval()
         return self
+
+    @property
+    def lineage(self) -> tuple[WeightsCard | None, ...]:
+        """All weights that the model may have learned from: its `origins`, and its own where they have a card."""
+        return self.origins if self.weights_card is None else (*self.origins, self.weights_card)
+
+    def forget_weights(self) -> None:
+        """Drop what was fitted or measured on weights that are to change, as `forget` does and more.
+
+        Calibration, thresholds, probes and the size of cells go as well; `lineage` stays.
+        """
+        self.origins = self.lineage
+        self.forget()
+        self.probes.clear()
+        self.temperature, self.thresholds, self.nucleus_share = 1.0, {}, None
 
     def forget(self) -> None:
         """Drop what holds for the model as it was loaded: card, golden logits, prediction sets and guarantee."""
@@ -204,8 +230,3 @@ class CellClassifier(ModelVerbs, nn.Module):
             "preprocess": self.preprocess.to_dict(),
             **({"probes": {name: probe.architecture for name, probe in self.probes.items()}} if self.probes else {}),
         }
-
-    def _freeze(self, *names: str) -> None:
-        self._frozen = tuple(sorted({*self._frozen, *names}))
-        for name in names:
-            self.get_submodule(name).requires_grad_(False).eval()

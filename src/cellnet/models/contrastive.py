@@ -37,6 +37,7 @@ class ContrastiveClassifier(CellClassifier):
         if dim < 1:
             raise ConfigError(f"dim={dim!r} must be at least 1; the paper takes 128.")
         super().__init__(model.backbone, model.labels, model.preprocess, model.head)
+        self.origins = model.lineage
         width = model.backbone.num_features
         self.dim = dim
         self.projection = nn.Sequential(nn.Linear(width, width), nn.ReLU(inplace=True), nn.Linear(width, dim))
@@ -64,7 +65,9 @@ class ContrastiveClassifier(CellClassifier):
 
     def classifier(self) -> CellClassifier:
         """The classifier alone, with the weights as they are now."""
-        return CellClassifier(self.backbone, self.labels, self.preprocess, self.head)
+        classifier = CellClassifier(self.backbone, self.labels, self.preprocess, self.head)
+        classifier.origins = self.lineage
+        return classifier
 
     @property
     def architecture(self) -> dict[str, Any]:

@@ -33,6 +33,17 @@ def list_models() -> list[str]:
     return sorted({*BACKBONES.list(), "hybrid"})
 
 
+def check_model_name(name: str) -> str:
+    """The name, if it may be one that `create_model` takes.
+
+    Raises:
+        UnknownNameError: It is none; the message shows the nearest names.
+    """
+    if not set(name) & {":", "+"} and name not in list_models():
+        raise unknown_name("model", name, [*list_models(), *timm_spelling(name)])
+    return name
+
+
 def create_model(
     name: str,
     labels: LabelSchema = PBC_LABELS,
@@ -71,8 +82,7 @@ def create_model(
         >>> create_model("cnn", LabelSchema.from_names(["blast", "other"]), image_size=64).labels.names
         ('blast', 'other')
     """
-    if not set(name) & {":", "+"} and name not in list_models():
-        raise unknown_name("model", name, [*list_models(), *timm_spelling(name)])
+    check_model_name(name)
     as_schema(labels)
     hybrid = name == "hybrid"
     if hybrid and head is not None:

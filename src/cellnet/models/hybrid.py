@@ -129,4 +129,4 @@ class HybridInceptionXception(CellClassifier):
         `freeze_backbone` freezes the networks only: right for networks from elsewhere, whose dense layers are
         still untrained.
         """
-        self._freeze("backbone", "head.branches")
+        self.freeze("backbone", "head.branches")

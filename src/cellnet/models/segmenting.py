@@ -37,6 +37,7 @@ class SegmentingClassifier(CellClassifier):
         if not isinstance(model.backbone, UNet):
             raise ConfigError(f"The backbone {model.backbone.name!r} makes no masks; use create_model('unet').")
         super().__init__(model.backbone, model.labels, model.preprocess, model.head)
+        self.origins = model.lineage
         self.mark = nn.Conv2d(model.backbone.num_maps, 1, 1)
 
     @overload

@@ -61,10 +61,8 @@ def transfer(
     )
     if labels is not None:
         _relabel(copied, labels)
-    copied.forget()
+    copied.forget_weights()
     copied.origins = (model.weights_card,)
-    copied.probes.clear()
-    copied.temperature, copied.thresholds, copied.nucleus_share = 1.0, {}, None
     return copied.requires_grad_(True).train()
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass, fields
+from numbers import Integral, Real
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -204,9 +206,13 @@ class TrainConfig:
             if value is None and default is None:
                 continue
             whole = isinstance(default, int) or name in ("patience", "load_size", "start_size")
-            wanted, kinds = ("a whole number", (int,)) if whole else ("a number", (int, float))
-            if isinstance(value, bool) or not isinstance(value, kinds) or not low <= value <= high:
+            wanted, kind = ("a whole number", Integral) if whole else ("a number", Real)
+            number: float = math.nan
+            if isinstance(value, kind) and not isinstance(value, bool):  # NumPy's too, as numbers that TOML knows
+                number = int(value) if isinstance(value, Integral) else float(value)
+            if not low <= number <= high:
                 raise ConfigError(f"{name}={value!r} is out of range; give {wanted} from {low:g} to {high:g}.")
+            object.__setattr__(self, name, number)
 
     def to_dict(self) -> dict[str, Any]:
         """The values by name."""
@@ -226,7 +232,7 @@ class TrainConfig:
 
     @classmethod
     def preset(cls, name: str) -> TrainConfig:
-        """One of cellnet's own recipes, a TOML file beside this one that says what each part of it is for.
+        """One of cellnet's own recipes, a TOML file in ``presets`` beside this one; ``best.toml`` has the reasons.
 
         Args:
             name: A name of `list_presets`.

@@ -54,7 +54,7 @@ class Learner:
         self._accelerator = accelerator
         self._objective = objective
         self._layout = torch.channels_last if config.channels_last else torch.contiguous_format
-        self._classes = len(model.labels)
+        self._classes, self._frozen = len(model.labels), model.frozen
         self._mixing = BatchMixing(config.mixup, config.cutmix) if config.mixup or config.cutmix else None
         self._teacher = teacher
         if teacher is not None:
@@ -87,6 +87,9 @@ class Learner:
         """Give the model back as it was, but for its weights."""
         unwrap(self._accelerator, self._net, self.model)
         self.model._compiled_call_impl = None
+        if self._config.freeze_epochs:
+            self.model.unfreeze_backbone()
+            self.model.freeze(*self._frozen)
 
     def train(self, *, freeze: bool | None) -> None:
         """An epoch begins.
@@ -95,10 +98,11 @@ class Learner:
             freeze: Whether the backbone is frozen in it; None leaves that as it is.
         """
         self._net.train()
-        if freeze:
-            self.model.freeze_backbone()
-        elif freeze is not None:
-            self.model.unfreeze_backbone()
+        for model in {self.model, self.judged}:  # both, since statistics of what is frozen are not measured
+            if freeze:
+                model.freeze_backbone()
+            elif freeze is not None:
+                model.unfreeze_backbone()
 
     def learn(self, images: Tensor, targets: Tensor, size: int, *, share: float = 1.0, last: bool = True) -> Tensor:
         """One batch forward and backward; its gradient is added to those of the batches since the last `update`.

@@ -102,6 +102,8 @@ class Loop:
         process, processes = self._accelerator.process_index, self._accelerator.num_processes
         accumulation = config.gradient_accumulation
         self._learner.train(freeze=epoch < config.freeze_epochs if config.freeze_epochs else None)
+        if at.step >= self._learner.steps:  # stopped between its last step and its judgement
+            return
         size = image_size_at(epoch, config.epochs, config.start_size or self._full_size, self._full_size)
         self._lookout.start()
 

@@ -26,7 +26,12 @@ def is_out_of_memory(error: Exception) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or should_reduce_batch_size(error)
 
 
-def fitting_batch_size(compute: Callable[[int], None], batch_size: int) -> int | None:
+def batch_unit(config: TrainConfig) -> int:
+    """What a batch must be a multiple of."""
+    return config.images_per_class if config.sampling == "m_per_class" else 1
+
+
+def fitting_batch_size(compute: Callable[[int], None], batch_size: int, unit: int = 1) -> int | None:
     """The largest of a half, a quarter, an eighth ... of a batch that fits into memory.
 
     Call it after the ``except`` block that caught the first error: while that is handled, it holds on to all that the
@@ -35,6 +40,7 @@ def fitting_batch_size(compute: Callable[[int], None], batch_size: int) -> int |
     Args:
         compute: One forward and backward pass of so many images.
         batch_size: Images of the batch that did not fit.
+        unit: What a batch must be a multiple of.
 
     Returns:
         The number of images, at least 2; None if not even that fits.
@@ -46,9 +52,9 @@ def fitting_batch_size(compute: Callable[[int], None], batch_size: int) -> int |
         >>> fitting_batch_size(compute, 32)
         8
     """
-    size = batch_size
-    while size > SMALLEST_BATCH:
-        size = max(size // 2, SMALLEST_BATCH)
+    size, smallest = batch_size, max(SMALLEST_BATCH, unit)
+    while size > smallest:
+        size = max(size // 2 // unit * unit, smallest)
         release_memory()
         try:
             compute(size)
@@ -104,7 +110,7 @@ def with_fitting_batch(
     """The config with a batch that fits into the memory of every process.
 
     Args:
-        config: The config; as it is where its batch fits.
+        config: The config; as it is where its batch fits, or cannot be smaller.
         model: The model, which stays as it is.
         objective: What is minimised.
         accelerator: Device, precision and processes.
@@ -112,15 +118,20 @@ def with_fitting_batch(
     Raises:
         ConfigError: Not even a small batch fits.
     """
+    unit = batch_unit(config)
+    if config.batch_size <= max(SMALLEST_BATCH, unit):
+        return config
     # As if twice the batch had not fitted: the first to be tried is the batch itself.
-    mine = fitting_batch_size(training_pass(model, objective, accelerator), 2 * config.batch_size)
+    mine = fitting_batch_size(training_pass(model, objective, accelerator), 2 * config.batch_size, unit)
     fits = int(accelerator.gather(torch.tensor([mine or 0], device=accelerator.device)).min())
     if not fits:
-        raise out_of_memory_error(config.batch_size, None, model.preprocess.image_size)
+        raise out_of_memory_error(config.batch_size, None, model.preprocess.image_size, unit=unit)
     return with_batch(config, min(fits, config.batch_size))
 
 
-def out_of_memory_error(batch_size: int, fits: int | None, image_size: int, accumulation: int = 1) -> ConfigError:
+def out_of_memory_error(
+    batch_size: int, fits: int | None, image_size: int, accumulation: int = 1, unit: int = 1
+) -> ConfigError:
     """The error for a batch that did not fit, with the options that keep the images a step as they are.
 
     Args:
@@ -128,6 +139,7 @@ def out_of_memory_error(batch_size: int, fits: int | None, image_size: int, accu
         fits: What `fitting_batch_size` found.
         image_size: Their side, pixels.
         accumulation: Batches a step so far.
+        unit: What a batch must be a multiple of.
 
     Example:
         >>> "(--batch-size 16 --set gradient_accumulation=2)" in str(out_of_memory_error(32, 16, image_size=224))
@@ -135,7 +147,8 @@ def out_of_memory_error(batch_size: int, fits: int | None, image_size: int, accu
     """
     failed = f"Out of memory: a batch of {batch_size} images of {image_size} px does not fit"
     if fits is None:
-        smaller = f", nor do {SMALLEST_BATCH}" if batch_size > SMALLEST_BATCH else ""
+        smallest = max(SMALLEST_BATCH, unit)
+        smaller = f", nor do {smallest}" if batch_size > smallest else ""
         return ConfigError(
             f"{failed}{smaller}. Choose smaller images (--image-size) or a smaller model (--model), or free memory "
             "that other programs hold."

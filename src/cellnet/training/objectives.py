@@ -48,6 +48,13 @@ class Classification:
         self.class_weights = class_weights
         self.focal_gamma = focal_gamma
 
+    def __repr__(self) -> str:
+        weights = None if self.class_weights is None else self.class_weights.tolist()
+        return (
+            f"{type(self).__qualname__}(label_smoothing={self.label_smoothing}, class_weights={weights}, "
+            f"focal_gamma={self.focal_gamma})"
+        )
+
     def __call__(self, model: nn.Module, images: Tensor, targets: Tensor) -> Tensor:
         """Mean loss of a batch, computed in float32."""
         return self.of_logits(model(images), targets)
@@ -73,6 +80,9 @@ class WithNucleus(Classification):
     def __init__(self, mask_weight: float, **options: Any) -> None:
         super().__init__(**options)
         self.mask_weight = mask_weight
+
+    def __repr__(self) -> str:
+        return f"{super().__repr__()[:-1]}, mask_weight={self.mask_weight})"
 
     def __call__(self, model: nn.Module, images: Tensor, targets: Tensor) -> Tensor:
         """Mean loss of a batch for a `SegmentingClassifier`, computed in float32."""
@@ -117,9 +127,13 @@ def views_of(objective: Objective) -> int:
     return int(getattr(objective, "views", 1))
 
 
-def in_words(objective: Objective) -> str:
-    """An objective for the identity of a run: its options where it tells them, else its name."""
-    return repr(objective) if isinstance(objective, nn.Module) else type(objective).__qualname__
+def in_words(objective: Objective | None) -> dict[str, str | None]:
+    """An objective for the identity of a run: its name, and its options where it tells them."""
+    words = None
+    if objective is not None:
+        words = repr(objective) if isinstance(objective, nn.Module) else type(objective).__qualname__
+    # Under a name of their own, which runs of an earlier version lack.
+    return {"objective": words, "objective_options": repr(objective) if isinstance(objective, Classification) else None}
 
 
 def check_objective(objective: Objective, model: nn.Module, config: TrainConfig, *, teacher: bool) -> None:
@@ -134,6 +148,11 @@ def check_objective(objective: Objective, model: nn.Module, config: TrainConfig,
     Raises:
         ConfigError: It is so.
     """
+    if not any(weight.requires_grad for weight in model.parameters()):
+        raise ConfigError(
+            "No weight of the model can be trained: all are frozen, as those of a teacher are. Call "
+            "model.requires_grad_(True), and give a teacher that is another model."
+        )
     if isinstance(objective, Contrastive) and not isinstance(model, ContrastiveClassifier):
         raise ConfigError(
             "A contrastive objective trains a ContrastiveClassifier; give "

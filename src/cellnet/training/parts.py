@@ -39,8 +39,22 @@ def check_parts(model: CellClassifier, train: CellDataset, val: CellDataset) -> 
             f"{'this class' if len(absent) == 1 else 'these classes'}.",
             stacklevel=3,
         )
-    if shared := set(train.content_hashes()) & set(val.content_hashes()):
+    check_apart(train, val, "val")
+
+
+def check_apart(train: CellDataset, other: CellDataset, place: str) -> None:
+    """Refuse images that are learned and looked at in another part as well.
+
+    Args:
+        train: Training part.
+        other: The other part.
+        place: Its name, for the message.
+
+    Raises:
+        DataError: One image stands in both.
+    """
+    if shared := set(train.content_hashes()) & set(other.content_hashes()):
         raise DataError(
-            f"{len(shared)} images stand in both the train and the val part; split with dataset.split(...), "
+            f"{len(shared)} images stand in both the train and the {place} part; split with dataset.split(...), "
             "which keeps identical images together."
         )

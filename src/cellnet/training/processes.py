@@ -12,13 +12,31 @@ from accelerate.state import AcceleratorState
 from accelerate.utils import broadcast_object_list
 from torch import nn
 
-from cellnet.errors import CellnetError
+from cellnet.errors import CellnetError, ConfigError
+from cellnet.inference import torch_device
 from cellnet.training.config import TrainConfig
 
 T = TypeVar("T")
 
 PATIENCE = timedelta(days=1)
 """How long processes wait for the first one, e.g. while it reads all images or writes a report."""
+
+
+def check_device(device: str | None) -> None:
+    """Refuse a device that a training would not use: Accelerate takes the processor or the machine's own kind.
+
+    Raises:
+        ConfigError: There is none of that name, or it is one GPU of several.
+    """
+    if device is None:
+        return
+    best = torch.accelerator.current_accelerator(check_available=True)
+    kinds = ["cpu", *([best.type] if best else [])]
+    if str(torch_device(device)) not in kinds:
+        raise ConfigError(
+            f"A training cannot use the device {device!r}; give {' or '.join(map(repr, kinds))}, and choose one of "
+            "several GPUs by the environment variable CUDA_VISIBLE_DEVICES, e.g. CUDA_VISIBLE_DEVICES=1."
+        )
 
 
 def create_accelerator(config: TrainConfig, device: str | None) -> Accelerator:

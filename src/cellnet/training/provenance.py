@@ -28,6 +28,7 @@ def run_identity(
     return {
         "architecture": model.architecture,
         "preprocess": model.preprocess.to_dict(),
+        "frozen": list(model.frozen),
         "train": train.fingerprint(),
         "train_order": hashlib.sha256("".join(train.content_hashes()).encode()).hexdigest()[:16],
         "val": val.fingerprint(),

@@ -85,7 +85,8 @@ class RunFolder:
             )
         run = self._read_run()
         before = run["identity"]
-        changes = {k: (before.get(k), identity[k]) for k in identity if before.get(k) != identity[k]}
+        # An earlier version of cellnet may have noted less.
+        changes = {k: (before[k], identity[k]) for k in identity if before.get(k, identity[k]) != identity[k]}
         changes |= TrainConfig.from_toml(self._config).difference(config)
         if changes:
             words = "; ".join(f"{name} was {old!r}, is {new!r}" for name, (old, new) in changes.items())

@@ -10,6 +10,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+import torch
 from accelerate import Accelerator
 
 from cellnet.datasets import CellDataset
@@ -25,6 +26,7 @@ from cellnet.training.learner import Learner
 from cellnet.training.loading import loading_errors
 from cellnet.training.loop import Loop
 from cellnet.training.memory import (
+    batch_unit,
     fitting_batch_size,
     is_out_of_memory,
     out_of_memory_error,
@@ -34,7 +36,7 @@ from cellnet.training.memory import (
 )
 from cellnet.training.objectives import Objective, check_objective, create_objective, in_words, views_of
 from cellnet.training.parts import check_parts
-from cellnet.training.processes import create_accelerator, on_main_process
+from cellnet.training.processes import check_device, create_accelerator, on_main_process
 from cellnet.training.provenance import run_identity, run_session
 from cellnet.training.resident import ResidentData
 from cellnet.training.run_folder import RunFolder
@@ -72,8 +74,13 @@ class Trainer:
             sampler of imbalanced-learn; draws that it leaves open follow from the config's seed. None does what the
             config says.
         callbacks: Things that watch, e.g. `ProgressBar`.
-        device: ``"cpu"``, or None for the best device there is.
+        device: ``"cpu"``, ``"cuda"``, or None for the best device there is; one of several GPUs is chosen by the
+            environment variable CUDA_VISIBLE_DEVICES.
+        starting_weights: Where the model's weights start from, in words; a run that began otherwise is not continued.
         facts: What ``run.json`` shall say of the run besides, in JSON types, e.g. the hash of its split.
+
+    Raises:
+        ConfigError: Balanced twice, or a device that a training cannot use.
 
     Example:
         >>> import cellnet
@@ -96,6 +103,7 @@ class Trainer:
         balance: Any = None,
         callbacks: Sequence[Callback] = (),
         device: str | None = None,
+        starting_weights: str = "",
         facts: Mapping[str, Any] | None = None,
     ) -> None:
         self.model = model
@@ -111,7 +119,9 @@ class Trainer:
             )
         self.balance = balance
         self.callbacks = [*callbacks, *([HistoryCSV(self.folder.history)] if self.folder else [])]
+        check_device(device)
         self.device = device
+        self.starting_weights = starting_weights
         self.facts = dict(facts or {})
 
     def fit(self, train: CellDataset, val: CellDataset, *, resume: bool = False) -> Fit:
@@ -133,9 +143,10 @@ class Trainer:
         Raises:
             DataError: An empty part, the wrong part, or one image in both.
             LabelError: The labels of a part are not the model's.
-            ConfigError: The folder holds another run or cannot be written, the loss is not finite (the message
-                names the images), memory does not suffice (it names the batch that would fit), a batch is too small to
-                have a variance, the images do not fit on the device, or a process that loads images ended.
+            ConfigError: No weight of the model can be trained, the folder holds another run or cannot be written, the
+                loss is not finite (the message names the images), memory does not suffice (it names the batch that
+                would fit), a batch is too small to have a variance, the images do not fit on the device, or a process
+                that loads images ended.
             WeightsError: No checkpoint of the run can be used.
             Interrupted: The run was asked to end; it can be continued.
         """
@@ -155,14 +166,13 @@ class Trainer:
         batch_size = min(self.config.batch_size, len(train))
         objective = self.objective or create_objective(self.config, train)
         compute = training_pass(self.model, objective, create_accelerator(self.config, self.device))
-        fits = fitting_batch_size(compute, batch_size)
+        fits = fitting_batch_size(compute, batch_size, unit := batch_unit(self.config))
         size, accumulation = self.model.preprocess.image_size, self.config.gradient_accumulation
-        raise out_of_memory_error(batch_size, fits, size, accumulation)
+        raise out_of_memory_error(batch_size, fits, size, accumulation, unit)
 
     def _fit(self, train: CellDataset, val: CellDataset, resume: bool) -> Fit:
         config, model = self.config, self.model
         check_parts(model, train, val)
-        model.risk_control, model.sets = None, None  # what was promised, was promised of other weights
         check_sizes(model, config.load_size, config.start_size)
         if self.teacher is not None:
             self.teacher.check(model.labels, model.preprocess)
@@ -185,7 +195,11 @@ class Trainer:
                 if before is None
                 else with_batch(config, before.batch_size)
             )
+        model.forget_weights()
         with ExitStack() as stack:
+            # Each batch seeds the global generators; the caller's go on as if nothing had been drawn.
+            place = accelerator.device
+            stack.enter_context(torch.random.fork_rng(devices=[place] if place.type == "cuda" else []))
             state = self._claim(stack, accelerator, train, val, resume)
             data = (ResidentData if config.on_device else LoadedData)(
                 train,
@@ -226,7 +240,7 @@ class Trainer:
 
         def claim() -> dict[str, Any] | None:
             identity = run_identity(self.model, train, val, accelerator)
-            identity["objective"] = None if self.objective is None else in_words(self.objective)
+            identity |= in_words(self.objective) | {"starting_weights": self.starting_weights}
             identity["teacher"] = None if self.teacher is None else hash_tensors(self.teacher.model.state_dict())
             session = run_session(train, val, self.config.seed, accelerator.device)
             return folder.claim(self.config, identity, session | self.facts, resume)
