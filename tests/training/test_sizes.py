@@ -41,7 +41,7 @@ def test_first_sizes_that_make_no_sense_are_refused() -> None:
     check_sizes(model, None, 24)
     with pytest.raises(ConfigError, match=r"start_size=48 is larger than the model's own 32 px; give a smaller one"):
         check_sizes(model, None, 48)
-    with pytest.raises(ConfigError, match=r"'cnn' cannot take images of 8 px; give 15 px or more"):
+    with pytest.raises(ConfigError, match=r"'cnn' cannot take images of 8 px; give 16 px or more"):
         check_sizes(model, None, 8)
     check_sizes(model, 64, None)
     with pytest.raises(ConfigError, match=r"load_size=24 is smaller than the model's own 32 px; leave it out"):
