@@ -154,8 +154,10 @@ def test_one_image_fits_a_calibration_but_no_guarantee(tiny_model: CellClassifie
     for method in CALIBRATORS:
         tiny_model.calibrate(one, method)
         assert np.isfinite(tiny_model.predict(val).probabilities).all()
-    with pytest.raises(LabelError, match="no image"):
-        tiny_model.calibrate(one, coverage=0.9)
+    donor = val.with_groups(np.zeros(128, int))
+    for data, guarantee in ((one, {"coverage": 0.9}), (donor, {"coverage": 0.5}), (donor, {"risk": 0.5})):
+        with pytest.raises(DataError, match=r"a guarantee needs two independent groups; give more donors"):
+            tiny_model.calibrate(data, **guarantee)
 
 
 def test_evaluate_calibrates_first(tiny_model: CellClassifier, easy: CellDataset) -> None:

@@ -26,6 +26,7 @@ def test_groups_become_codes_and_unknown_ones_stand_alone() -> None:
     assert same[0, 3]
     assert sorted(set(units.codes.tolist())) == list(range(5))
     assert units.sizes.sum() == 6
+    assert Units.of(["b", math.nan, "a", "b", np.float64("nan"), 7], 6).codes.tolist() == units.codes.tolist()
 
 
 @pytest.mark.parametrize("groups", [None, [None] * 4, ["a", "b", "c", "d"], ["a"] * 4])

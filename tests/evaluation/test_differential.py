@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from cellnet.errors import DataError
+from cellnet.errors import DataError, UnknownNameError
 from cellnet.evaluation import Report, differential
 from cellnet.inference import Predictions
 from cellnet.labels import LEUKOCYTES, PBC_LABELS, LabelSchema
@@ -145,6 +145,55 @@ def test_false_alarms_are_as_rare_as_said_and_the_sensitivity_is_met(monkeypatch
         said = float(counts[0]["ig"].note.split("probability of ")[1].split(" ")[0]) / 100
     assert rates["healthy"] <= 0.05
     assert abs(rates["ill"] - said) < 0.2
+
+
+def test_false_alarms_are_as_rare_where_the_model_abstains(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "DRAWS", 200)
+    monkeypatch.setattr(module, "STEPS", 1)
+    rng = np.random.default_rng(0)
+    rates = 0.5 * (0.96 * np.eye(8, 9) + 0.04 * np.eye(9)[N.index("ig")])
+    rates[:, 8] = 0.5
+    healthy = np.array([0.01, 0.03, 0, 0, 0.3, 0.06, 0.6, 0])
+    flags = 0
+    for _ in range(100):
+        seen = rng.multinomial(400, healthy @ rates)
+        cells = predictions(dict(zip(N, map(int, seen[:8]), strict=True)), abstained=int(seen[8]))
+        flags += bool(differential(cells, 2000 * rates)["ig"].flag)
+    assert flags <= 4
+
+
+def test_of_few_cells_no_number_is_flagged() -> None:
+    judged = mistakes(right=0.6)  # every third erythroblast is called ig
+    few = differential(predictions({"erythroblast": 2, "ig": 1}), judged, unexpected=["ig"])
+    assert few["ig"].note == "ig: of so few cells (3), no number is flagged."
+    assert few.flags == []
+
+
+def test_classes_go_by_synonym() -> None:
+    schema = LabelSchema.from_names(["thrombocyte", "neutrophil", "normoblast", "promyelocyte", "artefact"])
+    cells = predictions({"thrombocyte": 50, "neutrophil": 40, "normoblast": 30, "promyelocyte": 20}, schema=schema)
+    count = differential(cells, np.hstack([np.eye(5) * 500, np.zeros((5, 1))]))
+    assert [row.counted for row in count.rows] == [False, True, False, True, True]
+    assert count.white_cells == 60
+    assert [row.label for row in count.rows if row.flag] == ["normoblast", "promyelocyte"]
+
+
+def test_classes_to_flag_are_given_by_name_or_synonym() -> None:
+    cells = predictions({"neutrophil": 60, "ig": 20})
+    for name in ("ig", "IG", "immature granulocyte"):
+        assert len(differential(cells, mistakes(), unexpected=[name]).flags) == 1
+    with pytest.raises(UnknownNameError, match="Did you mean 'neutrophil'"):
+        differential(cells, unexpected=["neutrophile"])
+
+
+def test_what_is_no_cell_is_not_counted_though_the_model_does_not_abstain() -> None:
+    table = np.eye(8)[[N.index("neutrophil")] * 6]
+    table[5] = np.nan
+    cells = Predictions(list("abcdef"), PBC_LABELS, table, [None] * 5 + ["cut off"], [0, 0, 0, 0, 5, 0], [False] * 6)
+    count = differential(cells, strange=1.0)
+    assert (count.white_cells, count.abstained, count.strange, count.unreadable) == (4, 0, 1, 1)
+    assert count["basophil"].count == 0
+    assert count.to_review == ("e", "f")
 
 
 def test_a_report_gives_the_models_mistakes() -> None:

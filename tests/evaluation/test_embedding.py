@@ -48,3 +48,9 @@ def test_what_cannot_be_drawn(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "umap", None)
     with pytest.raises(ConfigError, match=r"pip install cellnet\[umap\]"):
         to_plane(FEATURES, "umap")
+
+
+@pytest.mark.parametrize("method", ["pca", "tsne"])
+@pytest.mark.parametrize("features", [np.zeros((10, 64)), np.ones((4, 5)), 1 + 1e-8 * FEATURES])
+def test_equal_features_are_one_point(features, method):
+    assert np.array_equal(to_plane(features, method), np.zeros((len(features), 2)))

@@ -34,6 +34,22 @@ def test_a_differential_is_a_prevalence(tmp_path: Path) -> None:
     preds = Predictions([f"{i}.png" for i in range(4)], SCHEMA, np.eye(3)[called])
     file = differential(preds).to_csv(tmp_path / "differential.csv")
     assert read_prevalence(str(file), SCHEMA) == {"lymphocyte": 0.75, "monocyte": 0.25, "blast": 0.0}
+    # Its shares are per white cell; a prevalence is of all cells.
+    cells = {"neutrophil": 60, "lymphocyte": 40, "erythroblast": 20, "platelet": 80}
+    labels = [PBC_LABELS.index(name) for name, n in cells.items() for _ in range(n)]
+    file = differential(Predictions([str(i) for i in range(200)], PBC_LABELS, np.eye(8)[labels])).to_csv(file)
+    found = read_prevalence(str(file), PBC_LABELS)
+    assert {name: share for name, share in found.items() if share} == {name: n / 200 for name, n in cells.items()}
+
+
+def test_a_file_may_be_named_like_words(tmp_path: Path) -> None:
+    file = tmp_path / "lr=0.01" / "shares.csv"
+    file.parent.mkdir()
+    file.write_text("class,share\nblast,1\n")
+    assert read_prevalence(str(file), SCHEMA) == {"blast": 1.0}
+    names = [f"{'x' * 40}_{i}" for i in range(10)]  # words too long for a file's name
+    shares = read_prevalence(",".join(f"{name}=0.1" for name in names), LabelSchema.from_names(names))
+    assert shares == dict.fromkeys(names, 0.1)
 
 
 @pytest.mark.parametrize(
@@ -56,10 +72,16 @@ def test_bad_words(words: str, error: type[Exception], message: str) -> None:
         read_prevalence(words, SCHEMA)
 
 
-@pytest.mark.parametrize("text", ["", "class,share\n", "name,share\nblast,1\n", "class,share\nblast\n", "\x00\xff"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "class,share\n", "name,share\nblast,1\n", "class,share\nblast\n", "share,class\n1\n", "\x00\xff"),
+        *(f"class,share,cells\nblast,1,{cells}\n" for cells in ("", "many", -1, 0)),
+    ],
+)
 def test_bad_files(text: str, tmp_path: Path) -> None:
     (tmp_path / "bad.csv").write_text(text, encoding="latin-1")
-    with pytest.raises((DataError, ConfigError)):
+    with pytest.raises((DataError, ConfigError, UnknownNameError)):
         read_prevalence(str(tmp_path / "bad.csv"), SCHEMA)
 
 

@@ -155,3 +155,27 @@ def test_a_single_image() -> None:
         each, mean = estimate([[0.7, 0.3]], [0], Units.of(None, 1))
         assert np.isnan(each[1].value)
         assert np.isnan(mean.value) == (estimate is estimate_roc_areas)
+
+
+@pytest.mark.parametrize("estimate", [estimate_roc_areas, estimate_average_precisions])
+@pytest.mark.parametrize(("classes", "per_class"), [(2, 1), (2, 100), (3, 50), (8, 5)])
+def test_a_model_that_says_the_same_of_all_images_has_an_interval(estimate, classes: int, per_class: int) -> None:
+    targets = np.repeat(np.arange(classes), per_class)
+    mean = estimate(np.full((len(targets), classes), 1 / classes), targets, Units.of(None, len(targets)))[1]
+    assert mean.value == pytest.approx(0.5 if estimate is estimate_roc_areas else 1 / classes)
+    assert mean.low < mean.value - 0.005
+    assert mean.high > mean.value + 0.005
+
+
+@pytest.mark.parametrize("estimate", [estimate_roc_areas, estimate_average_precisions])
+def test_scores_without_a_signal_have_an_interval(estimate) -> None:
+    for seed in range(40):
+        p = np.random.default_rng(seed).random(12).round(1)
+        mean = estimate(np.stack([p, 1 - p], 1), np.arange(12) % 2, Units.of(None, 12))[1]
+        assert 0 <= mean.low <= mean.value <= mean.high <= 1
+        assert mean.high - mean.low > 0.2
+
+
+def test_a_perfect_precision_area_is_not_above_1() -> None:
+    own, p = np.array([0] * 9 + [1] * 3), np.concatenate([np.linspace(0.55, 0.95, 9), [0.1, 0.2, 0.3]])
+    assert average_precisions(np.stack([p, 1 - p], 1), own).max() == 1

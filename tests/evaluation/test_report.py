@@ -235,6 +235,15 @@ def test_save_writes_everything_and_the_same_twice(report: Report, tmp_path: Pat
     assert again.metrics["macro_f1"] == report.metrics["macro_f1"]
 
 
+def test_plots_of_an_earlier_report_do_not_stay(tmp_path: Path) -> None:
+    for name in ("curves.png", "embedding.png", "notes.txt"):
+        (tmp_path / name).touch()
+    Report.from_predictions(predictions()).save(tmp_path)
+    left = {p.name for p in tmp_path.iterdir()}
+    assert not left & {"curves.png", "embedding.png"}
+    assert {"confusion.png", "notes.txt"} <= left
+
+
 def test_metrics_json_is_the_tree_of_estimates(report: Report, tmp_path: Path) -> None:
     report.save(tmp_path)
     tree = json.loads((tmp_path / "metrics.json").read_text(), parse_constant=pytest.fail)

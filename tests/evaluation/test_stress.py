@@ -9,11 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 
 from cellnet.datasets import CellDataset, samples
 from cellnet.errors import DataError
 from cellnet.evaluation import plot_stress, stress
+from cellnet.evaluation.clusters import wilson_of_groups
 from cellnet.evaluation.stress import PERTURBATIONS, STRENGTHS
 from cellnet.models import CellClassifier
 
@@ -73,6 +75,31 @@ def test_a_report(tiny_model: CellClassifier, synthetic: CellDataset, tmp_path: 
     assert "occlusion" in str(report)
     figure = plot_stress(report, again)
     assert [axes.get_title(loc="left") for axes in figure.axes] == list(PERTURBATIONS)
+
+
+def test_damaged_images_are_left_out(tiny_model: CellClassifier, synthetic: CellDataset, tmp_path: Path) -> None:
+    files = [tmp_path / f"{i}.png" for i in range(4)]
+    for i, file in enumerate(files):
+        Image.fromarray(synthetic.image(i).permute(1, 2, 0).numpy()).save(file)
+    targets = synthetic.targets[:4]
+    whole = stress(tiny_model, CellDataset(files[:1] + files[2:], targets[[0, 2, 3]], synthetic.labels))
+    files[1].write_bytes(files[1].read_bytes()[:60])
+    report = stress(tiny_model, CellDataset(files, targets, synthetic.labels))
+    assert report.images == 3
+    assert report.clean == whole.clean
+    with pytest.raises(DataError, match="None of the 1 images could be read"):
+        stress(tiny_model, CellDataset(files[1:2], targets[1:2], synthetic.labels))
+
+
+def test_images_of_one_group_are_taken_together(tiny_model: CellClassifier, synthetic: CellDataset) -> None:
+    few = synthetic.subset(range(0, 48, 3))
+    right = tiny_model.predict(few).probabilities.argmax(1) == few.targets
+    alone, groups = stress(tiny_model, few), np.where(right, "a", "b")  # one donor is all right, one all wrong
+    together = stress(tiny_model, few.with_groups(groups))
+    assert 0 < right.sum() < 16
+    assert together.clean == wilson_of_groups([right.sum(), 0], [right.sum(), 16 - right.sum()])
+    assert together.mean.value == pytest.approx(alone.mean.value)
+    assert together.mean.high - together.mean.low > alone.mean.high - alone.mean.low
 
 
 def test_what_cannot_be_stressed(tiny_model: CellClassifier, synthetic: CellDataset) -> None:

@@ -60,6 +60,16 @@ def test_images_of_one_group_count_together() -> None:
     assert partly["a"]["groups"] == 3
 
 
+def test_values_of_a_pandas_series_go_by_position_and_its_na_is_not_known() -> None:
+    pandas = pytest.importorskip("pandas")
+    preds, values = predictions([True] * 12 + [False] * 12), ["good"] * 12 + ["bad"] * 12
+    expected = score_subgroups(preds, {"stain": values})
+    for index in (range(23, -1, -1), range(100, 124)):
+        assert score_subgroups(preds, {"stain": pandas.Series(values, index=index)}) == expected
+    found = score_subgroups(preds, {"age": pandas.array([7] * 23 + [None], dtype="Int64")})["age"]
+    assert [(value, figures["n"]) for value, figures in found.items()] == [("7", 23), (NOT_KNOWN, 1)]
+
+
 def test_values_that_do_not_fit_are_refused() -> None:
     preds = predictions([True] * 60)
     with pytest.raises(DataError, match="'stain' has 2 values for 60 images; give one an image"):

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import os
 import sys
 from pathlib import Path
@@ -201,6 +202,8 @@ def test_groups_are_kept_as_text_and_come_back(tmp_path: Path) -> None:
     assert again.groups == preds.groups
     assert json.loads(preds.to_json(tmp_path / "out.json").read_text())["predictions"][2]["group"] == "donor, 2"
     assert read(tmp_path, "file,group,a,b\nx,,1,0\n").groups is None
+    unknown = [math.nan, np.float32("nan"), pytest.importorskip("pandas").NA]
+    assert Predictions(list("abc"), THREE, rows, groups=unknown).groups == [None] * 3
     with pytest.raises(DataError, match="groups has 1 entries for 3 files"):
         Predictions(list("abc"), THREE, rows, groups=["a"])
 

@@ -59,7 +59,7 @@ def calibrate(
         ConfigError: A test part, or a risk or coverage that is not between 0 and 1.
         LabelError: The images have other classes than the model; the message names the call that harmonises.
         UnknownNameError: An unknown method.
-        DataError: No readable image, or a risk that cannot be guaranteed with these.
+        DataError: No readable image, or a guarantee that these cannot give.
 
     Example:
         >>> from cellnet import create_model, load_dataset
@@ -127,6 +127,11 @@ def _halves(dataset: CellDataset, known: NDArray[np.bool_]) -> tuple[NDArray[np.
     """The readable images in two halves of like classes; what belongs together is in one."""
     units = dataset.units()
     leaders = np.unique(units[known])
+    if len(leaders) < 2:
+        raise DataError(
+            f"The {known.sum():,} readable images are one group, or one image, but a guarantee needs two independent "
+            "groups; give more donors, or leave risk and coverage out."
+        )
     shuffled = leaders[np.argsort(np.random.PCG64(0).random_raw(len(leaders)))]
     # Every other one in the order of their classes; an odd one goes to the half that proves the guarantee.
     by_label = shuffled[np.argsort(dataset.targets[shuffled], kind="stable")]

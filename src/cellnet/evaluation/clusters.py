@@ -25,6 +25,7 @@ from cellnet.evaluation.intervals import (
     scaled,
     wilson,
 )
+from cellnet.inference.table import is_known
 
 MOST_UNITS = 10_000
 """Units resampled one by one. More of them are bundled at random, which changes an interval by about one per cent."""
@@ -62,8 +63,8 @@ class Units:
         """
         codes = np.arange(n)
         if groups is not None:
-            known = np.array([group is not None for group in groups], np.bool_)
-            names, found = np.unique([str(group) for group in groups if group is not None], return_inverse=True)
+            known = np.array([is_known(group) for group in groups], np.bool_)
+            names, found = np.unique([str(group) for group in groups if is_known(group)], return_inverse=True)
             codes[known] = found
             codes[~known] = len(names) + np.arange(n - len(found))
         number = int(codes.max(initial=-1)) + 1

@@ -18,6 +18,7 @@ from scipy.stats import beta, binom
 from cellnet.errors import DataError
 from cellnet.evaluation.intervals import NOT_AVAILABLE, TAILS, Estimate
 from cellnet.files import atomic_path, write_text
+from cellnet.labels import PBC_LABELS, CellClass
 from cellnet.pages import render_page
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ NOT_COUNTED = ("erythroid", "megakaryocytic")
 """Lineages beside the white cells: they are given per 100 of these."""
 
 UNEXPECTED = ("ig", "erythroblast")
-"""Classes that the blood of healthy adults hardly has."""
+"""Classes of PBC's schema that the blood of healthy adults hardly has."""
 
 FALSE_ALARMS = 0.01
 """Share of samples without a class that are flagged for it all the same."""
@@ -179,7 +180,7 @@ def differential(
     confusion: ArrayLike | None = None,
     *,
     strange: float = math.inf,
-    unexpected: Sequence[str] = UNEXPECTED,
+    unexpected: Sequence[str] | None = None,
 ) -> Differential:
     """Count the cells of each class, with limits.
 
@@ -188,31 +189,42 @@ def differential(
     make the counts most likely, found by expectation maximisation (Dempster et al. 1977). Its interval carries both
     that few cells were counted and that few were judged, by draws of both from Dirichlet distributions.
 
+    A class without a lineage has that of PBC's class of this name or synonym; without one it is a white cell.
+
     A class that ought not be there is flagged where it was called more often than mistakes alone would explain in all
     but one of a hundred samples.
 
     Args:
-        predictions: Of single cells of one sample. Unreadable images, and those that the model abstained from, are
-            counted apart.
+        predictions: Of single cells of one sample. Unreadable and strange images, and those that the model abstained
+            from, are counted apart.
         confusion: C×(C+1) counts from judged images: true class by called class, and those abstained from in the last
             column, as `Report.called`; None where they are not known.
         strange: Score ``ood`` above which an image is taken for none of the cells that the model knows:
             ``cellnet.inference.familiar_up_to(model.thresholds)``. A photograph or an empty field among the images
             would else be shared out among the classes that the model abstains from most often.
-        unexpected: Classes to flag.
+        unexpected: Classes to flag, by name or synonym; default: those that PBC's schema counts as `UNEXPECTED`.
 
     Raises:
         DataError: No cell was called a white cell, or ``confusion`` does not fit.
+        UnknownNameError: No such class to flag.
 
     Source: Rümke 1960, Triangle 4:154; CLSI H20-A2.
     """
     schema = predictions.schema
-    called = predictions.probabilities[~predictions.abstain].argmax(1)
-    counts = np.bincount(called, minlength=len(schema))
     unreadable = ~predictions.readable
-    unlike = predictions.abstain & (predictions.ood > strange)
-    abstained = int((predictions.abstain & ~unlike & ~unreadable).sum())
-    counted = np.array([cell.lineage not in NOT_COUNTED for cell in schema])
+    unlike = predictions.readable & (predictions.ood > strange)
+    left = predictions.abstain | unlike | unreadable
+    called = predictions.probabilities[~left].argmax(1)
+    counts = np.bincount(called, minlength=len(schema))
+    abstained = int((left & ~unlike & ~unreadable).sum())
+    of_pbc = [_of_pbc(cell) for cell in schema]
+    lineages = [cell.lineage or (known.lineage if known else "") for cell, known in zip(schema, of_pbc, strict=True)]
+    counted = np.array([lineage not in NOT_COUNTED for lineage in lineages])
+    flagged = (
+        {label for label, known in enumerate(of_pbc) if known and known.name in UNEXPECTED}
+        if unexpected is None
+        else {schema.index(name) for name in unexpected}
+    )
     white = int(counts[counted].sum())
     if not white:
         raise DataError(
@@ -230,11 +242,17 @@ def differential(
         n = int(counts[label])
         share = _binomial(n, white) if counted[label] else _ratio(n, white)
         flag, note = "", ""
-        if cell.name in unexpected and draws is not None and judged is not None and judged[label].any():
+        if label in flagged and draws is not None and judged is not None and judged[label].any():
             flag, note = _flag(cell.name, label, counts, draws)
         rows.append(ClassCount(cell.name, bool(counted[label]), n, share, corrected[label], flag, note))
-    review = tuple(predictions.files[i] for i in np.flatnonzero(predictions.abstain))
+    review = tuple(predictions.files[i] for i in np.flatnonzero(left))
     return Differential(tuple(rows), white, abstained, int(unreadable.sum()), int(unlike.sum()), review)
+
+
+def _of_pbc(cell: CellClass) -> CellClass | None:
+    """The class that PBC's schema counts a class as."""
+    found = (PBC_LABELS.find(word) for word in (cell.name, *cell.synonyms))
+    return next((PBC_LABELS.classes[label] for label in found if label is not None), None)
 
 
 def _check(confusion: ArrayLike, schema: LabelSchema) -> NDArray[np.float64]:
@@ -303,8 +321,12 @@ def _flag(name: str, label: int, counts: NDArray[np.int64], rates: NDArray[np.fl
     others[label] = 0
     if not others.any():
         return f"Every cell was called {name}.", ""
+    # Of the called cells, as the counts are: what the model abstained from is in neither.
+    rates = rates[..., :-1] / rates[..., :-1].sum(-1, keepdims=True)
     false = (rates[:, :, label] * (others / others.sum())).sum(1)
     least = 1 + bisect_left(range(1, n + 1), True, key=lambda k: bool(binom.sf(k - 1, n, false).mean() <= FALSE_ALARMS))
+    if least > n:
+        return "", f"{name}: of so few cells ({n}), no number is flagged."
     found = SOUGHT * rates[:, label, label] + (1 - SOUGHT) * false
     sensitivity = binom.sf(least - 1, n, found).mean()
     note = (

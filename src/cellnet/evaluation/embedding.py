@@ -17,6 +17,9 @@ METHODS = ("pca", "tsne", "umap")
 MOST_IMAGES = 5000
 """More are thinned out: a plot shows no more, and t-SNE takes minutes."""
 
+RESOLUTION = 1e-6
+"""Vectors of length 1 that differ by less are the same: that much is rounding of float32."""
+
 # Okabe & Ito's, which stay apart for every kind of colour vision; then again with another mark.
 _COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442", "#7f7f7f")
 _MARKS = ("o", "^", "s", "D", "v", "P")
@@ -53,6 +56,8 @@ def to_plane(features: ArrayLike, method: str = "tsne", seed: int = 0) -> NDArra
     if rows.ndim != 2 or len(rows) < 3 or not np.isfinite(rows).all():
         raise DataError(f"Features of shape {rows.shape} cannot be drawn; give at least three rows of finite numbers.")
     rows = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+    if np.ptp(rows, axis=0).max() < RESOLUTION:  # a single point; t-SNE would divide by its spread
+        return np.zeros((len(rows), 2))
     directions = 2 if method == "pca" else min(50, *rows.shape)
     rows = PCA(directions, random_state=seed).fit_transform(rows)
     if method == "pca":

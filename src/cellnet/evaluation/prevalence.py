@@ -31,7 +31,8 @@ def read_prevalence(words: str, schema: LabelSchema) -> dict[str, float]:
 
     Args:
         words: ``"neutrophil=0.6,lymphocyte=0.3,other=0.1"``, where ``other`` stands for all classes that are left out;
-            or the name of a CSV file with the columns ``class`` and ``share``, such as `cellnet differential` writes.
+            or the name of a CSV file with the columns ``class`` and ``share``. With a column ``cells``, as
+            `cellnet differential` writes it, the shares are those of all cells that were counted, white or not.
         schema: The classes.
 
     Returns:
@@ -47,7 +48,7 @@ def read_prevalence(words: str, schema: LabelSchema) -> dict[str, float]:
         >>> read_prevalence("blast=0.01, other=0.99", LabelSchema.from_names(["lymphocyte", "blast"]))
         {'blast': 0.01}
     """
-    pairs = _from_words(words) if "=" in words else _from_file(Path(words))
+    pairs = _from_words(words) if "=" in words and not _is_file(words) else _from_file(Path(words))
     shares: dict[str, float] = {}
     total = 0.0
     for name, text in pairs:
@@ -71,6 +72,13 @@ def read_prevalence(words: str, schema: LabelSchema) -> dict[str, float]:
     return {name: share for name, share in shares.items() if name in schema.names}
 
 
+def _is_file(words: str) -> bool:
+    try:
+        return Path(words).is_file()
+    except OSError:  # too long for a name
+        return False
+
+
 def _from_words(words: str) -> Iterable[tuple[str, str]]:
     for word in words.split(","):
         name, equals, share = word.partition("=")
@@ -91,7 +99,17 @@ def _from_file(path: Path) -> Iterable[tuple[str, str]]:
         raise DataError(f"{path} is not a CSV table ({error}); give one with the columns class and share.") from error
     if not rows or not {"class", "share"} <= rows[0].keys():
         raise DataError(f"{path} needs the columns class and share, and a row for each class.")
-    return [(row["class"].strip(), (row["share"] or "").strip()) for row in rows]
+    names = [(row["class"] or "").strip() for row in rows]
+    if "cells" not in rows[0]:
+        return [(name, (row["share"] or "").strip()) for name, row in zip(names, rows, strict=True)]
+    # A differential: its shares are of the white cells only.
+    try:
+        cells = [int(row["cells"]) for row in rows]
+    except (TypeError, ValueError):
+        cells = [-1]
+    if min(cells) < 0 or not any(cells):
+        raise DataError(f"{path} needs a number of cells in each row of its column cells; correct it, or leave it out.")
+    return [(name, str(n / sum(cells))) for name, n in zip(names, cells, strict=True)]
 
 
 @dataclass(frozen=True)

@@ -73,7 +73,10 @@ def average_precisions(probabilities: ArrayLike, targets: ArrayLike) -> Floats:
         C areas; NaN where there is no image of the class.
     """
     return np.array(
-        [average_precision_score(own, p) if own.any() else np.nan for p, own in _rest(probabilities, targets)],
+        [
+            min(average_precision_score(own, p), 1.0) if own.any() else np.nan  # the sum of its steps can exceed 1
+            for p, own in _rest(probabilities, targets)
+        ],
         np.float64,
     )
 
@@ -156,6 +159,8 @@ def _estimates(
     parts = np.stack([area.parts for area in known])
     length = np.sqrt((parts**2).sum(1))
     correlation = parts @ parts.T / np.maximum(np.outer(length, length), np.finfo(np.float64).tiny)
+    # Areas that move against each other, as two classes' do, could leave their mean no variance at all.
+    np.maximum(correlation, 0, out=correlation)
     np.fill_diagonal(correlation, 1)
     deviations = np.sqrt([area.variance for area in known]) / len(known)
     value, steadied = (float(np.mean([getattr(area, name) for area in known])) for name in ("value", "steadied"))

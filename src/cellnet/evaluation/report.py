@@ -367,6 +367,8 @@ class Report:
             figures["embedding.png"] = embedding
         for name, figure in figures.items():
             plots.save_png(figure, out / name)
+        for name in {"curves.png", "embedding.png"} - figures.keys():  # of an earlier report
+            (out / name).unlink(missing_ok=True)
         write_text(out / "metrics.json", json.dumps(self.to_dict(), indent=1, allow_nan=False) + "\n")
         self.predictions.to_csv(out / "predictions.csv")
         # Last: whoever sees the page finds everything else in place.

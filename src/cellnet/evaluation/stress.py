@@ -15,8 +15,9 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from cellnet.augment import adjust_colour, blur, jpeg, perturb_stain, rotate_scale
-from cellnet.errors import DataError
+from cellnet.errors import DataError, ImageError
 from cellnet.evaluation import plots
+from cellnet.evaluation.clusters import Units, wilson_of_groups
 from cellnet.evaluation.intervals import Estimate, bootstrap_mean, wilson
 from cellnet.files import atomic_path
 from cellnet.images import background_colour
@@ -72,7 +73,7 @@ def _scale(image: Tensor, strength: int, draw: np.random.Generator) -> Tensor:
 
 
 def _rotation(image: Tensor, strength: int, draw: np.random.Generator) -> Tensor:
-    """Turned by up to 9 degrees a step, on from a right angle."""
+    """Turned by 9 degrees a step, one way or the other, on from a right angle."""
     return rotate_scale(image, angle=90 * int(draw.integers(4)) + 9 * strength * _sign(draw))
 
 
@@ -107,7 +108,7 @@ class StressReport:
 
     Args:
         model: Name of the model.
-        images: Number of images.
+        images: Number of images that were judged.
         clean: Accuracy on the images as they are.
         accuracy: Name of a perturbation -> accuracy at each strength.
         mean: Mean accuracy over all perturbations and strengths.
@@ -174,12 +175,13 @@ def stress(
 
     The perturbations are `PERTURBATIONS`, in the manner of Hendrycks & Dietterich 2019 (arXiv 1903.12261), chosen for
     smears. They are the same for every model, so that models can be compared by them. Strength 5 is more than a
-    laboratory should see; how a model behaves there shows whether it knows that it does not know.
+    laboratory should see; how a model behaves there shows whether it knows that it does not know. The intervals take
+    the images of one group together, as those of a report do.
 
     Args:
         model: The model; its temperature and thresholds are applied.
         dataset: Labelled images that it was not trained on.
-        images: How many of them, evenly chosen.
+        images: How many of them, evenly chosen; those that cannot be read are left out.
         name: Of the model, for table and plot; default: that of its card.
         batch_size: Images at a time.
         device: Where to compute; default: where the model is.
@@ -193,8 +195,12 @@ def stress(
         raise DataError("These are training images, which say nothing about new ones; stress the model on others.")
     if images < 1 or not len(dataset):
         raise DataError(f"There is nothing to look at: images={images}, and the data set has {len(dataset)}.")
-    chosen = np.linspace(0, len(dataset) - 1, min(images, len(dataset))).round().astype(int)
+    every = np.linspace(0, len(dataset) - 1, min(images, len(dataset))).round().astype(int)
+    chosen = np.array([i for i in every if _can_be_read(dataset, int(i))], np.int64)
+    if not len(chosen):
+        raise DataError(f"None of the {len(every)} images could be read; check their files.")
     targets = dataset.targets[chosen]
+    units = Units.of(None if dataset.groups is None else dataset.groups[chosen].tolist(), len(chosen))
 
     def judge(change: Change | None, strength: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
         stream = (
@@ -207,25 +213,36 @@ def stress(
         right = result.probabilities.argmax(1) == targets
         return right, ~right & ~result.abstain
 
+    def share(flags: np.ndarray[Any, Any]) -> Estimate:
+        return (
+            wilson_of_groups(units.sums(flags), units.sizes) if units.grouped else wilson(int(flags.sum()), len(flags))
+        )
+
     clean, _ = judge(None, 0)
     accuracy: dict[str, tuple[Estimate, ...]] = {}
     silent: dict[str, tuple[Estimate, ...]] = {}
-    every = []
+    rights = []
     for key, change in PERTURBATIONS.items():
         pairs = [judge(change, strength) for strength in STRENGTHS]
-        every += [right for right, _ in pairs]
-        accuracy[key], silent[key] = (
-            tuple(wilson(int(flags.sum()), len(flags)) for flags in column) for column in zip(*pairs, strict=True)
-        )
+        rights += [right for right, _ in pairs]
+        accuracy[key], silent[key] = (tuple(map(share, column)) for column in zip(*pairs, strict=True))
     card = model.weights_card
     return StressReport(
         name or (card.name if card else model.backbone.name),
         len(chosen),
-        wilson(int(clean.sum()), len(clean)),
+        share(clean),
         accuracy,
-        bootstrap_mean(np.mean(every, axis=0), prior=[1.0, 0.0]),
+        bootstrap_mean(units.sums(np.mean(rights, axis=0)), prior=[1.0, 0.0], sizes=units.sizes, tails=units.tails),
         silent,
     )
+
+
+def _can_be_read(dataset: CellDataset, index: int) -> bool:
+    try:
+        dataset.image(index)
+    except ImageError:
+        return False
+    return True
 
 
 def plot_stress(*reports: StressReport) -> Figure:

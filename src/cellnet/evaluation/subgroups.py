@@ -12,6 +12,7 @@ from cellnet.errors import DataError
 from cellnet.evaluation.clusters import Units, wilson_of_groups
 from cellnet.evaluation.figures import Scored
 from cellnet.evaluation.intervals import Estimate, wilson
+from cellnet.inference.table import is_known
 
 if TYPE_CHECKING:
     from cellnet.inference import Predictions
@@ -48,7 +49,8 @@ def score_subgroups(
 
     Args:
         predictions: N rows with targets; those with an error are not scored.
-        subgroups: What tells the images apart -> its value for each row; None, NaN and ``""`` are "not known".
+        subgroups: What tells the images apart -> its value for each row, by position; None, NaN, NA and ``""`` are "not
+            known".
 
     Returns:
         What tells the images apart -> value, as text and in order -> figures. "Not known" comes last.
@@ -72,6 +74,7 @@ def score_subgroups(
 def _score(
     scored: Scored, rows: NDArray[np.int64], name: str, values: Sequence[Any], n: int
 ) -> dict[str, SubgroupFigures]:
+    values = list(values)  # a pandas Series would be read by its labels, not by position
     if len(values) != n:
         raise DataError(f"The subgroup {name!r} has {len(values)} values for {n} images; give one an image.")
     texts = np.array([_text(values[row]) for row in rows])
@@ -85,9 +88,7 @@ def _score(
 
 
 def _text(value: Any) -> str:
-    if value is None or value != value or value == "":  # NaN differs from itself
-        return NOT_KNOWN
-    return str(value)
+    return str(value) if is_known(value) and value != "" else NOT_KNOWN
 
 
 def _figures(scored: Scored, chosen: NDArray[np.bool_]) -> SubgroupFigures:

@@ -24,6 +24,7 @@ from cellnet.inference.table import (
     RESERVED,
     SET_SEPARATOR,
     first_improper,
+    is_known,
     read_table,
 )
 from cellnet.labels import LabelSchema
@@ -171,7 +172,7 @@ class Predictions(Sequence[Prediction]):
         self.features: NDArray[np.float32] | None = None if features is None else np.asarray(features, np.float32)
         self.targets: NDArray[np.int64] | None = None if targets is None else np.asarray(targets, np.int64)
         self.groups: list[str | None] | None = (
-            None if groups is None else [None if group is None else str(group) for group in groups]
+            None if groups is None else [str(group) if is_known(group) else None for group in groups]
         )
         tiny = np.finfo(np.float32).tiny
         self.logits: NDArray[np.float32] = np.asarray(

@@ -47,6 +47,14 @@ class Table(TypedDict):
     in_set: NDArray[np.bool_] | None
 
 
+def is_known(value: object) -> bool:
+    """Whether there is a value: None, NaN and pandas' NA are none."""
+    try:
+        return value is not None and bool(value == value)  # NaN differs from itself
+    except TypeError:  # pandas' NA is neither equal nor not
+        return False
+
+
 def read_table(path: Path, schema: LabelSchema | None) -> Table:
     """Read ``path``; see `Predictions.read_csv`.
 
