@@ -101,6 +101,10 @@ class TestLabelSchema:
     def test_from_names_takes_the_known_spelling(self) -> None:
         assert LabelSchema.from_names(["Neutrophil", "Blast"]).names == ("neutrophil", "Blast")
 
+    def test_from_names_takes_a_plural_for_the_same_class(self) -> None:
+        with pytest.raises(LabelError, match="'neutrophils' stands for two classes"):
+            LabelSchema.from_names(["neutrophils", "neutrophil"])
+
     @pytest.mark.parametrize("names", [["neutrophil", "band neutrophil"], ["Myelocyte", "IG"]])
     def test_from_names_leaves_a_synonym_that_is_a_class_to_that_class(self, names: list[str]) -> None:
         schema = LabelSchema.from_names(names)

@@ -97,7 +97,7 @@ class LabelSchema:
     def from_names(cls, names: Iterable[str], name: str = "custom") -> LabelSchema:
         """A schema from bare class names; those of PBC's classes take its spelling, description and synonyms.
 
-        A synonym that is itself one of ``names`` stays a class of its own.
+        A synonym that is itself one of ``names`` stays a class of its own, but for the plural of another.
 
         Example:
             >>> schema = LabelSchema.from_names(["Neutrophil", "Band neutrophil"])
@@ -109,7 +109,8 @@ class LabelSchema:
         classes = []
         for word in given:
             cell = _KNOWN.get(_normal(word)) or CellClass(word)
-            classes.append(replace(cell, synonyms=tuple(s for s in cell.synonyms if _normal(s) not in taken)))
+            apart = taken - {f"{_normal(cell.name)}s"}
+            classes.append(replace(cell, synonyms=tuple(s for s in cell.synonyms if _normal(s) not in apart)))
         return cls(name, tuple(classes))
 
     @classmethod

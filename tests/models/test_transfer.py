@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -78,9 +79,10 @@ def test_what_held_for_the_old_images_is_gone() -> None:
         ({"image_size": 3}, ConfigError, "cannot take images of 3 px"),
         ({"image_size": 0}, ConfigError, "cannot take images of 0 px"),
         ({"crop": 0}, ConfigError, "crop=0 must be above 0"),
+        ({"labels": ["blast", "other"]}, LabelError, r"give LabelSchema.from_names\(\['blast', 'other'\]\)"),
     ],
 )
-def test_what_does_not_fit(options: dict[str, float], error: type[Exception], message: str) -> None:
+def test_what_does_not_fit(options: dict[str, Any], error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         create_model("cnn", image_size=32).transfer(**options)
 

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from cellnet.backbones import check_image_size
-from cellnet.labels import LabelSchema
+from cellnet.labels import LabelSchema, as_schema
 from cellnet.models.heads import last_linear
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def transfer(
 
     Raises:
         ConfigError: An image size that the network does not take, or a value out of range.
-        LabelError: Other classes, and a head without a last linear layer.
+        LabelError: Labels that are no schema, or other classes and a head without a last linear layer.
 
     Example:
         >>> from cellnet.labels import PBC_LABELS
@@ -60,7 +60,7 @@ def transfer(
         model.preprocess, image_size=size if image_size is None else image_size, crop=cut if crop is None else crop
     )
     if labels is not None:
-        _relabel(copied, labels)
+        _relabel(copied, as_schema(labels))
     copied.forget_weights()
     copied.origins = (model.weights_card,)
     return copied.requires_grad_(True).train()
