@@ -188,11 +188,11 @@ def test_a_composed_model(tmp_path: Path) -> None:
 def test_an_existing_checkpoint_is_replaced_only_when_asked(tiny_model: CellClassifier, checkpoint: Path) -> None:
     with pytest.raises(ConfigError, match="overwrite=True"):
         save(tiny_model, checkpoint)
-    (checkpoint / "stray").touch()
+    (checkpoint / "history.csv").touch()  # of those that ship
     with torch.no_grad():
         next(tiny_model.head.parameters()).fill_(0.5)
     save(tiny_model, checkpoint, overwrite=True)
-    assert not (checkpoint / "stray").exists()
+    assert not (checkpoint / "history.csv").exists()
     assert next(load(checkpoint).head.parameters()).eq(0.5).all()
     assert [path.name for path in checkpoint.parent.iterdir()] == ["tiny"]
 
@@ -204,6 +204,16 @@ def test_a_folder_of_other_things_is_never_replaced(tiny_model: CellClassifier, 
     with pytest.raises(ConfigError, match="not a checkpoint"):
         save(tiny_model, tmp_path / "thesis.tex", overwrite=True)
     assert (tmp_path / "thesis.tex").exists()
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
+    with pytest.raises(ConfigError, match="not a checkpoint"):
+        save(tiny_model, tmp_path, overwrite=True)
+
+
+def test_a_checkpoint_among_other_things_is_never_replaced(tiny_model: CellClassifier, checkpoint: Path) -> None:
+    (checkpoint / "thesis").mkdir()
+    with pytest.raises(ConfigError, match="holds thesis, which is not a checkpoint's"):
+        save(tiny_model, checkpoint, overwrite=True)
+    assert (checkpoint / "thesis").exists()
 
 
 def test_an_empty_folder_and_the_working_folder(

@@ -19,7 +19,7 @@ from cellnet.hub import config as config_file
 from cellnet.hub.card import render_card
 from cellnet.hub.config import CheckpointConfig
 from cellnet.hub.golden import Golden, make_golden
-from cellnet.hub.sharing import WEIGHTS, read_weights
+from cellnet.hub.sharing import PROBES, WEIGHTS, read_weights
 from cellnet.hub.storage import pack, unpack
 from cellnet.inference import torch_device
 from cellnet.models import CellClassifier, from_architecture
@@ -27,6 +27,8 @@ from cellnet.tensors import read_tensors, write_tensors
 
 GOLDEN = "golden.safetensors"
 README = "README.md"
+_FILES = (config_file.NAME, WEIGHTS, GOLDEN, PROBES, README, "history*.csv", "train.toml")
+"""All that a checkpoint folder holds; the last two stand in those that ship."""
 
 
 def save(
@@ -46,7 +48,8 @@ def save(
         card: Facts about the weights; default: the model's own card, or one with the folder's name.
         storage: ``"float32"``; ``"float16"``, half the size; or ``"int8"``, a quarter. They are widened when
             loaded, so that computing is always in float32.
-        overwrite: Replace a checkpoint folder that stands there. Anything else is never replaced.
+        overwrite: Replace a checkpoint folder that stands there. Anything else, or one that holds more than a
+            checkpoint, is never replaced.
         golden_images: A few images, uint8 N×3×H×W, whose logits are stored for `self_test`; default: two
             random ones.
 
@@ -63,8 +66,9 @@ def save(
         raise ConfigError("A fused model only predicts; save the model that it was made of.")
     final = Path(folder)
     name = final.resolve().name
+    check_free(final, overwrite)
     packed = pack(model.state_dict(), storage)
-    with new_folder(final, overwrite) as temporary:
+    with new_folder(final) as temporary:
         config = CheckpointConfig(
             architecture=model.architecture,
             storage=storage,
@@ -192,9 +196,8 @@ def _read_golden(folder: Path, config: CheckpointConfig, num_classes: int) -> Go
 
 
 @contextmanager
-def new_folder(final: Path, overwrite: bool) -> Iterator[Path]:
+def new_folder(final: Path) -> Iterator[Path]:
     """A temporary folder that takes the place of ``final`` when the block ends well, and else disappears."""
-    _check_free(final, overwrite)
     final = final.resolve()  # through a link, and whatever becomes of the working folder
     temporary, old = (final.with_name(f".{final.name}.{os.getpid()}.{kind}") for kind in ("tmp", "old"))
     shutil.rmtree(temporary, ignore_errors=True)
@@ -214,10 +217,20 @@ def new_folder(final: Path, overwrite: bool) -> Iterator[Path]:
         shutil.rmtree(old, ignore_errors=True)
 
 
-def _check_free(final: Path, overwrite: bool) -> None:
-    if not final.exists() or (final.is_dir() and not any(final.iterdir())):
+def check_free(folder: Path, overwrite: bool = False) -> None:
+    """Refuse a folder that cannot become a checkpoint folder without a loss.
+
+    Raises:
+        ConfigError: It holds anything but a checkpoint, or one that is not to be replaced.
+    """
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
-    if not (final / config_file.NAME).is_file():
-        raise ConfigError(f"{final} holds something that is not a checkpoint; choose another folder.")
+    if not config_file.is_own(folder):
+        raise ConfigError(f"{folder} holds something that is not a checkpoint; choose another folder.")
+    others = [file.name for file in folder.iterdir() if not any(map(file.match, _FILES))]
+    if others:
+        raise ConfigError(f"{folder} holds {min(others)}, which is not a checkpoint's; choose another folder.")
     if not overwrite:
-        raise ConfigError(f"{final} holds a checkpoint; give overwrite=True to replace it, or another folder.")
+        raise ConfigError(
+            f"{folder} holds a checkpoint; choose another folder, or replace it by model.save(..., overwrite=True)."
+        )

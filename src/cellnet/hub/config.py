@@ -181,6 +181,15 @@ class CheckpointConfig:
             )
 
 
+def is_own(folder: Path) -> bool:
+    """Whether the folder holds a ``config.json`` that cellnet wrote, of whatever format."""
+    try:
+        data = _read_json(folder / NAME)
+    except WeightsError:
+        return False
+    return type(data.get("format")) is int and {"cellnet", "architecture", "weights"} <= data.keys()
+
+
 def _read_json(path: Path) -> dict[str, Any]:
     try:
         size = path.stat().st_size
