@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +20,7 @@ from cellnet.hub.card import render_card
 from cellnet.hub.config import CheckpointConfig
 from cellnet.hub.golden import Golden, make_golden
 from cellnet.hub.sharing import PROBES, WEIGHTS, read_weights
-from cellnet.hub.storage import pack, unpack
+from cellnet.hub.storage import EXACT, pack, unpack
 from cellnet.inference import torch_device
 from cellnet.models import CellClassifier, from_architecture
 from cellnet.tensors import read_tensors, write_tensors
@@ -111,6 +111,7 @@ def load(folder: str | os.PathLike[str], *, device: str | torch.device | None = 
         raise WeightsError(f"There is no folder {path}; give the path of a checkpoint folder.")
     config = CheckpointConfig.read(path)
     state = unpack(read_weights(path, config))
+    _check_probes(path, config, state)
     model = _build(path, config)
     _fill(path / WEIGHTS, model, state)
     _check_classes(path, config, len(model.labels))
@@ -146,11 +147,25 @@ def _build(folder: Path, config: CheckpointConfig) -> CellClassifier:
         # The random start of the weights is thrown away: it must not move the user's random numbers on.
         with torch.random.fork_rng(devices=[]):
             return from_architecture(config.architecture)
-    except (CellnetError, KeyError, TypeError, ValueError, AttributeError) as error:
+    except (CellnetError, KeyError, TypeError, ValueError, AttributeError, OverflowError, RuntimeError) as error:
         raise WeightsError(
             f"{folder / config_file.NAME} describes no model that this cellnet can build ({error}); "
             f"it was written by cellnet {config.cellnet}."
         ) from error
+
+
+def _check_probes(folder: Path, config: CheckpointConfig, state: Mapping[str, Tensor]) -> None:
+    """Refuse sizes of probes that no stored tensor has, before memory is asked for."""
+    probes = config.architecture.get("probes", {})
+    for name, options in probes.items() if isinstance(probes, dict) else ():
+        sizes = {n for key, tensor in state.items() if key.startswith(f"{EXACT}{name}.") for n in tensor.shape}
+        asked = options.items() if isinstance(options, dict) else ()
+        for key, value in asked:
+            if type(value) is int and value not in sizes:
+                raise WeightsError(
+                    f"{folder / config_file.NAME}: {key} of {name!r} is {value}, which no stored tensor has; get the "
+                    "checkpoint folder again."
+                )
 
 
 def _check_classes(folder: Path, config: CheckpointConfig, num_classes: int) -> None:
