@@ -51,7 +51,7 @@ class Shared:
     names: dict[str, str]
 
     def __post_init__(self) -> None:
-        if self.folder in ("", ".", "..") or Path(self.folder).name != self.folder or {*"\\\0"} & {*self.folder}:
+        if self.folder in ("", ".", "..") or Path(self.folder).name != self.folder or "\\" in self.folder:
             raise ConfigError(f"{self.folder!r} is not the name of a folder beside this one.")
         if not all(isinstance(word, str) for word in (self.sha256, *self.names, *self.names.values())):
             raise ConfigError(f"The names of shared tensors are texts, not {self.names!r}.")
