@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -36,6 +38,24 @@ def test_the_temporary_file_is_a_hidden_neighbour_with_the_same_suffix(tmp_path:
         assert temporary.suffix == ".safetensors"
         assert temporary.name.startswith(".")
         temporary.write_bytes(b"")
+
+
+def test_a_link_stays_a_link_and_permissions_stay(tmp_path: Path) -> None:
+    final, link = tmp_path / "there" / "a.txt", tmp_path / "link.txt"
+    write_text(final, "old")
+    final.chmod(0o600)
+    link.symlink_to(final)
+    write_text(link, "new")
+    assert link.is_symlink()
+    assert final.read_text() == "new"
+    assert stat.S_IMODE(final.stat().st_mode) == 0o600
+
+
+def test_a_pipe_stays_a_pipe(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ConfigError, match="no file"):
+        write_text(tmp_path / "pipe", "x")
+    assert (tmp_path / "pipe").is_fifo()
 
 
 def write_half(path: Path, error: BaseException) -> None:

@@ -45,6 +45,12 @@ def test_type_checkers_and_the_interpreter_see_the_same_names() -> None:
     assert set(cellnet.__all__) == {*seen, "__version__"}
 
 
+def test_parts_need_no_import_of_their_own() -> None:
+    code = "import cellnet; cellnet.hub.record, cellnet.experiments.load_protocol, cellnet.inference.familiar_up_to"
+    subprocess.run([sys.executable, "-c", code], check=True)
+    assert set(dir(cellnet)) >= cellnet._PARTS
+
+
 def test_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="has no attribute 'load_modle'"):
         _ = cellnet.load_modle  # type: ignore[attr-defined]

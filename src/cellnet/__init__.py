@@ -54,6 +54,14 @@ _HOME = {
     "Trainer": "training",
 }
 
+_PARTS = frozenset(
+    {
+        *("augment", "backbones", "balancing", "cards", "datasets", "errors", "evaluation", "experiments", "hub"),
+        *("images", "inference", "labels", "losses", "models", "registry", "training"),
+    }
+)
+"""What is reached as ``cellnet.hub`` without an import of its own."""
+
 __all__ = [
     "LEUKOCYTES",
     "PBC_LABELS",
@@ -86,6 +94,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
+    if name in _PARTS:
+        return import_module(f"cellnet.{name}")
     if name not in _HOME:
         raise AttributeError(f"module 'cellnet' has no attribute {name!r}; see dir(cellnet)")
     value = getattr(import_module(f"cellnet.{_HOME[name]}"), name)
@@ -94,4 +104,4 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *__all__, *_PARTS})

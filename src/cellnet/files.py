@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import os
+import stat
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -17,8 +18,10 @@ from cellnet.errors import ConfigError
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     """A temporary path beside ``path``, renamed to it when the block ends well and removed when it does not.
 
+    A link stays, and the file that it points to is written; a file that is there keeps its permissions.
+
     Raises:
-        ConfigError: The folder cannot be written, or the disk is full; the message names the path.
+        ConfigError: The folder cannot be written, the disk is full, or ``path`` is no file; the message names the path.
 
     Example:
         >>> from tempfile import TemporaryDirectory
@@ -28,12 +31,15 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         ...     (Path(folder) / "a.txt").read_text()
         'whole'
     """
-    final = Path(path)
+    check_file(path)
+    final = Path(path).resolve()
     # The suffix stays last: several writers choose their format by it.
     temporary = final.with_name(f".{final.stem}.{os.getpid()}.tmp{final.suffix}")
     try:
         final.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
+        if final.exists():
+            temporary.chmod(final.stat().st_mode)
         temporary.replace(final)
     except OSError as error:
         reason = error.strerror or str(error)
@@ -42,6 +48,33 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         # Where nothing could be written, nothing can be removed; the error above already says why.
         with contextlib.suppress(OSError):
             temporary.unlink()
+
+
+def check_file(path: str | os.PathLike[str]) -> None:
+    """Refuse to write a file where a folder, a pipe or a device is.
+
+    Raises:
+        ConfigError: There is one.
+    """
+    try:
+        is_file = stat.S_ISREG(Path(path).stat().st_mode)
+    except OSError:  # mostly because there is nothing yet; what else stands in the way is told as it is written
+        return
+    if not is_file:
+        raise ConfigError(f"Cannot write {path}: it is there and no file; choose another folder or name.")
+
+
+def check_picture(path: str | os.PathLike[str]) -> None:
+    """Refuse to draw into a file whose suffix names no format of pictures.
+
+    Raises:
+        ConfigError: It names none, or there is something that is no file.
+    """
+    from matplotlib.backend_bases import FigureCanvasBase
+
+    check_file(path)
+    if Path(path).suffix[1:].lower() not in FigureCanvasBase.get_supported_filetypes():
+        raise ConfigError(f"Cannot draw into {os.fspath(path)!r}; use a name that ends in .png, .pdf or .svg.")
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> Path:

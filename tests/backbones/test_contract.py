@@ -94,6 +94,13 @@ def test_maps_and_features_have_the_promised_shapes(case: Case, backbone: Backbo
 
 
 @torch.no_grad()
+def test_pooling_makes_the_features_of_the_maps(backbone: Backbone, images: Tensor) -> None:
+    maps, pool = backbone.maps_and_pooling(images)
+    assert_close(maps, backbone.feature_maps(images))
+    assert_close(pool(torch.zeros(2, backbone.num_features)), backbone(images))
+
+
+@torch.no_grad()
 def test_in_evaluation_images_do_not_depend_on_each_other(backbone: Backbone, images: Tensor) -> None:
     assert_close(backbone(images)[:1], backbone(images[:1]))
 

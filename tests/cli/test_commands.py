@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from cellnet.cli import app as cli
+from cellnet.cli.inputs import open_model
 from cellnet.datasets import load_dataset, samples
 from cellnet.datasets.packing import pack
 from cellnet.errors import ConfigError
@@ -154,6 +156,40 @@ def test_figures_go_into_the_card_of_an_own_folder(folder: Path, trained: tuple[
     assert card.read_text(encoding="utf-8").count(", part test") == before + 1
 
 
+def test_the_card_of_shipped_weights_is_not_for_a_folder_of_their_name(
+    trained: tuple[Path, dict[str, Any]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    shutil.copytree(trained[0] / "model", tmp_path / "mobilenet_v2")
+    monkeypatch.chdir(tmp_path)
+    code, text = main_error("evaluate", "--model", "mobilenet_v2", "--record", capsys=capsys)
+    assert code == 1
+    assert "which --model mobilenet_v2 does not name" in text
+
+
+def test_what_cannot_be_written_is_told_before_the_work(
+    folder: Path, trained: tuple[Path, dict[str, Any]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image, link = next((folder / "ig").iterdir()), tmp_path / "link.csv"
+    link.symlink_to(image)
+    before = image.read_bytes()
+    no_model = ("--model", tmp_path / "none")
+    for words, message in (
+        (("predict", folder, "--out", image, *no_model), "is one of the images"),
+        (("predict", image, "--out", link, *no_model), "is one of the images"),
+        (("predict", image, "--out", tmp_path, *no_model), "it is there and no file"),
+        (("evaluate", "--risk", 0.1, "--save", trained[0] / "model", *no_model), "choose another folder"),
+        (("evaluate", "--risk", 0.1, "--save", tmp_path, *no_model), "not a checkpoint"),
+    ):
+        code, text = main_error(*words, capsys=capsys)
+        assert code == 1
+        assert message in text
+    assert main_error("evaluate", "--out", image, *no_model, capsys=capsys)[0] == 2
+    assert image.read_bytes() == before
+
+
 @pytest.fixture(scope="module")
 def scored(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """Predictions files of two models in two folders, one of the same name each."""
@@ -199,7 +235,9 @@ def test_compare_needs_files_that_can_be_compared(
         (("--compare", scored[0]), "--compare was given 1 file(s)"),
         (("--compare",), "--compare was given 0 file(s)"),
         (("--compare", scored[0], short), "are about other images (120 and 119 rows; 119.jpg is in one only)"),
-        (("--compare", *scored, "--predictions", scored[0]), "leave out --record and --predictions"),
+        (("--compare", *scored, "--predictions", scored[0]), "leave out --predictions"),
+        (("--compare", *scored, "--tta", "--device", "cpu"), "leave out --tta, --device."),
+        (("--predictions", scored[0], "--part", "test", "--save", short), "leave out --part, --save."),
         ((scored[0],), f"type --predictions {scored[0]} to score it"),
     ):
         code, text = main_error("evaluate", *words, capsys=capsys)
@@ -332,6 +370,8 @@ def test_a_promise_is_fitted_saved_and_asked_for(steady: tuple[Path, Path], tmp_
     assert Predictions.read_csv(tmp_path / "p.csv").in_set is not None
     code, text, _ = run("predict", image, "--model", tmp_path / "sure", "--json", *out)
     assert len(json.loads(text)["guarantees"]) == 2
+    code, text, _ = run("predict", image, "--model", tmp_path / "sure", "--tta", "--json", *out)
+    assert json.loads(text)["guarantees"] == []
 
 
 def test_promises_that_cannot_be_had(
@@ -355,8 +395,8 @@ def test_promises_that_cannot_be_had(
         ((*evaluate, *data, "--save", tmp_path / "s"), "give --risk or --coverage too"),
         ((*evaluate, *data, "--risk", 0.1, "--save", tmp_path / "s", "--tta"), "leave out --tta"),
         ((*evaluate, *data, "--risk", 0.1, "--record"), "leave out --risk, --coverage and --classes"),
-        (("evaluate", "--predictions", scored[0], "--risk", 0.1), "leave them out with --predictions"),
-        (("evaluate", "--compare", *scored, "--risk", 0.1), "--compare takes predictions files alone"),
+        (("evaluate", "--predictions", scored[0], "--risk", 0.1), "neither model nor images; leave out --risk"),
+        (("evaluate", "--compare", *scored, "--risk", 0.1), "neither model nor images; leave out --risk"),
         ((*evaluate, *data, "--prevalence", "basofil=1"), "Did you mean 'basophil'"),
         (("evaluate", "--predictions", scored[0], "--prevalence", "x=0.2"), "sum to 0.2, not 1"),
     ):
@@ -413,6 +453,40 @@ def test_predict_fails_when_nothing_could_be_read(trained: tuple[Path, dict[str,
     code, _, log = run("predict", tmp_path / "bad.jpg", "--model", trained[0] / "model", "--out", tmp_path / "p.csv")
     assert code == 1
     assert "bad.jpg" in log
+
+
+def test_an_unreadable_file_given_twice_is_two_rows(trained: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+    (tmp_path / "bad.jpg").write_bytes(b"")
+    words = ("predict", *[tmp_path / "bad.jpg"] * 2, "--model", trained[0] / "model", "--out", tmp_path / "p.csv")
+    code, text, _ = run(*words)
+    assert code == 1
+    assert "2 images, 0 abstained, 2 unreadable" in text
+
+
+def test_the_model_goes_to_the_best_device_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr("cellnet.hub.load_pretrained", lambda name, device: chosen.append(str(device)) or Net())
+
+    class Net:
+        tta = False
+
+    open_model("best", None, tta=False, device=None)
+    open_model("best", None, tta=False, device="cpu")
+    monkeypatch.setenv("LOCAL_RANK", "3")
+    open_model("best", None, tta=False, device="cuda")
+    assert chosen == ["cuda:0", "cpu", "cuda:1"]
+
+
+def test_names_in_brackets_stay_as_they_are(folder: Path, tmp_path: Path) -> None:
+    named = tmp_path / "cells"
+    for name, given in (("[red]alpha", "ig"), ("beta", "platelet")):
+        shutil.copytree(folder / given, named / name)
+    words = ("--dataset", "folder", "--root", named, "--model", "cnn", "--image-size", 16, "--epochs", 1)
+    code, _, log = run("train", *words, "--split", "60/20/20", "--out", tmp_path / "rr[/b]x")
+    assert code == 0, log
+    assert "[red]alpha" in log
 
 
 def test_list_names_everything() -> None:
@@ -497,8 +571,9 @@ def test_help_shows_an_example_of_every_command() -> None:
         (["evaluate", "--dataset", "pbc"], "--root FOLDER"),
         (["evaluate", "--dataset", "synthetic", "--part", "tests"], "Did you mean 'test'"),
         (["evaluate", "--predictions", "none.csv"], "none.csv"),
-        (["evaluate", "--predictions", "none.csv", "--stress"], "--stress perturbs images"),
-        (["evaluate", "--dataset", "synthetic", "--record"], "--record writes into a checkpoint folder"),
+        (["evaluate", "--predictions", "none.csv", "--stress"], "leave out --stress"),
+        (["evaluate", "--dataset", "synthetic", "--record"], "--record writes into a checkpoint folder of yours"),
+        (["find-lr", "--dataset", "synthetic", "--plot", "rates.xyz"], "ends in .png, .pdf or .svg"),
         (["predict", "no_such_folder_or_file"], "no_such_folder_or_file"),
         (["info", "mobilenet"], "Did you mean 'mobilenet_v2'"),
     ],

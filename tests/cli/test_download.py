@@ -185,6 +185,13 @@ def test_all_weights(tmp_path: Path) -> None:
     }
 
 
+def test_all_weights_and_one_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cellnet.hub.list_pretrained", lambda: ["a", "b"])
+    monkeypatch.setattr("cellnet.hub.copy_pretrained", lambda name, to: to / name[-1])
+    result = run("--weights", "c", "--weights", "all", "--weights", "a", "--weights", "hf://me/x", "--json")
+    assert list(json.loads(result.stdout)["folders"]) == ["c", "a", "b", "hf://me/x"]
+
+
 def test_data_and_weights_and_one_that_fails(tiny: list[str], tmp_path: Path) -> None:
     words = ("--weights", "mobilenet", "--weights", "mobilenet_v2", "--root", tmp_path, "--to", tmp_path)
     result = run("tiny", *words, "--json")

@@ -7,7 +7,15 @@ from cellnet.datasets import CellDataset, load_dataset
 from cellnet.errors import CellnetError, ConfigError, DataError, LabelError, UnknownNameError
 from cellnet.evaluation import calibrate, evaluate
 from cellnet.evaluation.calibrate import _halves
-from cellnet.inference import PredictionSets, RiskControl, energy_score, fit_thresholds, likely_start
+from cellnet.inference import (
+    PredictionSets,
+    RiskControl,
+    check_promised,
+    energy_score,
+    fit_thresholds,
+    guarantees,
+    likely_start,
+)
 from cellnet.labels import LabelSchema
 from cellnet.models import CALIBRATORS, CellClassifier, TemperatureScaling
 
@@ -181,6 +189,20 @@ def test_a_guarantee_without_validation_images_is_refused(
 ) -> None:
     with pytest.raises(ConfigError, match="calibrate_on="):
         evaluate(tiny_model, val, **given)  # type: ignore[arg-type]
+
+
+def test_a_promise_holds_only_for_predictions_as_it_was_fitted_on(
+    tiny_model: CellClassifier, easy: CellDataset
+) -> None:
+    for fitted in (False, True):
+        tiny_model.tta = fitted
+        calibrate(tiny_model, easy, coverage=0.5)
+        assert len(guarantees(tiny_model)) == 1
+        check_promised(tiny_model, coverage=0.5)
+        tiny_model.tta = not fitted
+        assert guarantees(tiny_model) == []
+        with pytest.raises(ConfigError, match=f"fitted {'with' if fitted else 'without'} test-time augmentation"):
+            check_promised(tiny_model, coverage=0.5)
 
 
 def test_an_adapted_model_promises_nothing(tiny_model: CellClassifier, easy: CellDataset) -> None:

@@ -4,6 +4,7 @@ import json
 import pickle
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -188,11 +189,11 @@ def test_a_composed_model(tmp_path: Path) -> None:
 def test_an_existing_checkpoint_is_replaced_only_when_asked(tiny_model: CellClassifier, checkpoint: Path) -> None:
     with pytest.raises(ConfigError, match="overwrite=True"):
         save(tiny_model, checkpoint)
-    (checkpoint / "stray").touch()
+    (checkpoint / "history.csv").touch()  # of those that ship
     with torch.no_grad():
         next(tiny_model.head.parameters()).fill_(0.5)
     save(tiny_model, checkpoint, overwrite=True)
-    assert not (checkpoint / "stray").exists()
+    assert not (checkpoint / "history.csv").exists()
     assert next(load(checkpoint).head.parameters()).eq(0.5).all()
     assert [path.name for path in checkpoint.parent.iterdir()] == ["tiny"]
 
@@ -204,6 +205,16 @@ def test_a_folder_of_other_things_is_never_replaced(tiny_model: CellClassifier, 
     with pytest.raises(ConfigError, match="not a checkpoint"):
         save(tiny_model, tmp_path / "thesis.tex", overwrite=True)
     assert (tmp_path / "thesis.tex").exists()
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
+    with pytest.raises(ConfigError, match="not a checkpoint"):
+        save(tiny_model, tmp_path, overwrite=True)
+
+
+def test_a_checkpoint_among_other_things_is_never_replaced(tiny_model: CellClassifier, checkpoint: Path) -> None:
+    (checkpoint / "thesis").mkdir()
+    with pytest.raises(ConfigError, match="holds thesis, which is not a checkpoint's"):
+        save(tiny_model, checkpoint, overwrite=True)
+    assert (checkpoint / "thesis").exists()
 
 
 def test_an_empty_folder_and_the_working_folder(
@@ -290,6 +301,26 @@ def edit(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
     path.write_text(json.dumps(config))
 
 
+PROBE = {"words": {"cell_size": ["big", "small"]}}
+
+
+def test_control_characters_are_left_out(checkpoint: Path) -> None:
+    edit(checkpoint, lambda c: c["card"].update(limits=["\x1b[31mred\x9b\tand\nmore"]))
+    assert read_pretrained(checkpoint).card.limits == ("[31mred\tand\nmore",)
+
+
+def test_what_stands_in_a_cell_of_the_readme_stays_there(tiny_model: CellClassifier, tmp_path: Path) -> None:
+    card = replace(CARD, split="a | b\n<script>")
+    text = (save(tiny_model, tmp_path / "x", card=card) / "README.md").read_text()
+    assert r"| Partitions | a \| b &lt;script> |" in text
+
+
+def test_a_card_may_know_little_of_the_training(tiny_model: CellClassifier, tmp_path: Path) -> None:
+    card = WeightsCard("x", training={"seed": 0}, speed={"machine": "mine"})
+    text = (save(tiny_model, tmp_path / "x", card=card) / "README.md").read_text()
+    assert "- Seed: 0\n- Epochs: not stated\n- Compute spent: not stated" in text
+
+
 def test_unknown_keys_are_left_alone(checkpoint: Path) -> None:
     edit(checkpoint, lambda c: c.update(later=1))
     edit(checkpoint, lambda c: c["card"].update(later=1))
@@ -333,6 +364,18 @@ def test_unknown_keys_are_left_alone(checkpoint: Path) -> None:
         (lambda c: c["weights"].pop("sha256"), "'sha256' is None"),
         (lambda c: c["weights"].update(storage="int4"), "Unknown storage 'int4'"),
         (lambda c: c["golden"].update(tolerance=-1), "tolerance is -1"),
+        (lambda c: c["golden"].update(libraries=5), "'libraries' is 5"),
+        (lambda c: c["golden"].update(tolerance=10**400), "wrong value"),
+        (lambda c: c.update(temperature=10**400), "wrong value"),
+        (lambda c: c["card"].update(scorings=5), "wrong value"),
+        (lambda c: c["card"].update(metrics={"accuracy": {"value": "high", "low": 0, "high": 1}}), "value of accuracy"),
+        (lambda c: c["card"].update(metrics={"accuracy": 1}), "wrong value"),
+        (lambda c: c["weights"].update(shared=[{"folder": "a\0b", "sha256": "", "names": {}}]), "ab/model.safetensors does not exist"),
+        (lambda c: c["architecture"].update(probes={"attributes": PROBE | {"num_features": -1}}), "is -1, which no"),
+        (lambda c: c["architecture"].update(probes={"attributes": PROBE | {"num_features": 10**12}}), "no stored"),
+        (lambda c: c["architecture"].update(probes={"attributes": PROBE | {"num_features": 1e12}}), "no model"),
+        (lambda c: c["architecture"].update(probes=7), "no model"),
+        (lambda c: c["architecture"]["labels"]["classes"][0].update(name="=1+1"), "begins like a formula"),
         (lambda c: c["golden"].update(sha256="0"), "golden.safetensors is not the file"),
         (lambda c: c.update(card="fine"), "'card' is 'fine'"),
     ],

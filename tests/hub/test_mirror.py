@@ -44,11 +44,19 @@ def test_a_site_without_the_net(
 
 def test_an_older_copy_is_replaced_and_itself_left(tiny_folder: Path, tmp_path: Path) -> None:
     copy = copy_pretrained(tiny_folder, tmp_path)
-    (copy / "stray").touch()
+    (copy / "train.toml").touch()
     assert copy_pretrained(copy, tmp_path) == copy
-    assert (copy / "stray").exists()
+    assert (copy / "train.toml").exists()
     copy_pretrained(tiny_folder, tmp_path)
-    assert not (copy / "stray").exists()
+    assert not (copy / "train.toml").exists()
+
+
+def test_a_copy_beside_which_something_was_put_is_left(tiny_folder: Path, tmp_path: Path) -> None:
+    copy = copy_pretrained(tiny_folder, tmp_path)
+    (copy / "thesis.tex").touch()
+    with pytest.raises(ConfigError, match=r"holds thesis\.tex"):
+        copy_pretrained(tiny_folder, tmp_path)
+    assert (copy / "thesis.tex").exists()
 
 
 def test_what_cannot_be_copied(hub: FakeHub, tiny_folder: Path, tmp_path: Path) -> None:

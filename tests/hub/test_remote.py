@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import pickle
 import subprocess
@@ -182,6 +183,14 @@ def test_a_repository_of_another_library(hub: FakeHub, tiny_folder: Path) -> Non
     hub.add("lab/tiny", tiny_folder, **{"config.json": b'{"model_type": "bert"}'})
     refuses("no 'format' number, so cellnet did not write it")
     assert not any(WEIGHTS in path for path in hub.paths())
+
+
+def test_a_malformed_checkpoint_is_not_kept(hub: FakeHub, tiny_folder: Path, tmp_path: Path) -> None:
+    config = json.loads((tiny_folder / "config.json").read_text())
+    config["card"]["scorings"] = 5
+    hub.add("lab/tiny", tiny_folder, **{"config.json": json.dumps(config).encode()})
+    refuses("not kept in the cache: .*config.json holds a wrong value")
+    assert not list((tmp_path / "cache").rglob("config.json"))
 
 
 def test_a_checkpoint_of_a_newer_cellnet(hub: FakeHub, tiny_folder: Path) -> None:

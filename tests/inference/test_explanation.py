@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +44,37 @@ def test_grad_cam_is_the_papers(name: str, synthetic: CellDataset) -> None:
     for ours, theirs in seen:
         torch.testing.assert_close(ours / ours.max(), theirs / theirs.max(), rtol=1e-4, atol=1e-5)
     assert all(ours.max() == 0 for ours, theirs in pairs if theirs.max() == 0)
+
+
+def test_grad_cam_goes_through_the_networks_own_pooling(synthetic: CellDataset) -> None:
+    torch.manual_seed(1)
+    model = create_model("timm:test_convnext", image_size=64).eval()  # has a norm after pooling
+    image, net = model.preprocess(synthetic.image(20))[None], model.backbone.net
+    for target in range(8):
+        maps = net.forward_features(model.normalise(image)).detach().requires_grad_(True)
+        (gradient,) = torch.autograd.grad(model.head(net.forward_head(maps, pre_logits=True))[0, target], maps)
+        expected = torch.relu((gradient.sum((2, 3), keepdim=True) * maps).sum(1))
+        torch.testing.assert_close(class_activation(model, image, target), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_class_token_is_explained_by_occlusion_alone(synthetic: CellDataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cellnet.inference.explanation.GRID", 2)
+    model = create_model("timm:vit_tiny_patch16_224", image_size=32).eval()
+    with pytest.raises(ConfigError, match="take method='occlusion'"):
+        explain(model, synthetic.image(0))
+    assert explain(model, synthetic.image(0), method="occlusion")[0].heatmap.shape == (32, 32)
+
+
+@pytest.mark.parametrize("name", ["cnn", "timm:mobilenetv3_small_050"])
+@pytest.mark.parametrize("size", [48, 80])
+def test_sixteen_copies(name: str, size: int, synthetic: CellDataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, batches = create_model(name, image_size=size).eval(), []
+    monkeypatch.setattr(
+        "cellnet.inference.explanation.class_activation",
+        lambda model, images, target: batches.append(len(images)) or class_activation(model, images, target),
+    )
+    grad_cam(model, model.preprocess(synthetic.image(0))[None], 0)
+    assert batches == [1, 16]
 
 
 def test_moved_copies_show_more_places(synthetic: CellDataset) -> None:
@@ -124,10 +157,36 @@ def test_from_a_prediction_to_its_picture(tiny_model: CellClassifier, synthetic:
         assert why.probability == pytest.approx(predictions[2].probability, abs=1e-5)
     path = why.save(tmp_path / "new" / "why.png")
     assert Image.open(path).size[0] > 600
+    with pytest.raises(ConfigError, match=r"ends in \.png, \.pdf or \.svg"):
+        why.save(tmp_path / "why")
     assert predictions[0].explain(label="ig", method="occlusion").label == "ig"
     overlay = why.overlay()
     assert overlay.shape == (32, 32, 3)
     assert np.array_equal(why.overlay(0), why.image.permute(1, 2, 0).numpy())
+
+
+def test_the_image_is_that_of_the_row_whatever_becomes_of_the_folder(
+    tiny_model: CellClassifier, synthetic: CellDataset, tmp_path: Path
+) -> None:
+    for i in range(2):
+        Image.fromarray(synthetic.image(i).permute(1, 2, 0).numpy()).save(tmp_path / f"{i + 1}.png")
+    predictions = tiny_model.predict(tmp_path)
+    (tmp_path / "0.png").write_bytes(b"new")
+    for row in (1, -1):
+        assert torch.equal(predictions[row].explain().image, synthetic.image(1))
+    with pytest.raises(IndexError):
+        predictions[-3]
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_gradients_are_switched_on_where_they_are_off(
+    mode: Callable[[], AbstractContextManager[None]], synthetic: CellDataset
+) -> None:
+    model = create_model("cnn", image_size=32).eval()
+    expected = model.predict(synthetic)[0].explain().heatmap
+    with mode():
+        given = model.predict(synthetic)[0].explain().heatmap
+    assert np.array_equal(given, expected)
 
 
 def test_the_model_is_left_as_it_was(tiny_model: CellClassifier, synthetic: CellDataset) -> None:

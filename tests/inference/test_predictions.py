@@ -178,6 +178,12 @@ def test_lengths_must_agree(wrong: dict[str, object]) -> None:
         Predictions(**(arguments | wrong))  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("target", [-1, 3])
+def test_targets_are_labels(target: int) -> None:
+    with pytest.raises(DataError, match=f"A target is {target}, but the labels of 3 classes are 0 to 2"):
+        Predictions(["a"], THREE, [[1.0, 0.0, 0.0]], targets=[target])
+
+
 @pytest.mark.parametrize(
     ("row", "words"),
     [

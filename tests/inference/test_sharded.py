@@ -79,8 +79,8 @@ def test_parts_stay_where_they_cannot_be_joined(tiny_model: CellClassifier, file
 
 
 def test_summaries_add() -> None:
-    total = Summary(2, Counter(a=1), 1, {"x": "bad"}) + Summary(1, Counter(a=1), 0, {})
-    assert total == Summary(3, Counter(a=2), 1, {"x": "bad"})
+    total = Summary(2, Counter(a=1), 1, {"x": "bad"}, 1) + Summary(2, Counter(a=1), 0, {"x": "bad"}, 1)
+    assert total == Summary(4, Counter(a=2), 1, {"x": "bad"}, 2)
 
 
 @pytest.mark.slow

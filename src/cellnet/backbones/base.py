@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from pathlib import Path
 
 from torch import Tensor, nn
@@ -18,7 +19,7 @@ class Backbone(nn.Module, ABC):
     """A network without classifier: normalised images in, features out.
 
     A subclass sets the attributes below and gives `feature_maps`. `forward` pools the maps by their mean;
-    a network whose own pooling does more (a class token, a norm after pooling) overrides it.
+    a network whose own pooling does more (a class token, a norm after pooling) overrides it, and `maps_and_pooling`.
 
     Attributes:
         name: What `create_backbone` calls it.
@@ -48,6 +49,18 @@ class Backbone(nn.Module, ABC):
         Returns:
             BxDxhxw, with D = `num_features`.
         """
+
+    def maps_and_pooling(self, images: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        """The last feature maps, and what `forward` makes of them: the gradient of that says how much each map counts.
+
+        Args:
+            images: As for `feature_maps`.
+
+        Returns:
+            The maps BxDxhxw, and the function from BxD, which is added to the maps at every place, to the BxD features.
+        """
+        maps = self.feature_maps(images)
+        return maps, lambda shift: (maps + shift[:, :, None, None]).mean(dim=(2, 3))
 
     def forward(self, images: Tensor) -> Tensor:
         """One feature vector an image: BxCxHxW normalised -> BxD."""

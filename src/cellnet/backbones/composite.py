@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import cast
 
 import torch
@@ -52,14 +52,30 @@ class CompositeBackbone(Backbone):
 
     def feature_maps(self, images: Tensor) -> Tensor:
         """Images BxCxHxW on a scale of 0-1 -> BxDxhxw, resized to the grid of the first branch."""
-        first, *others = (
-            branch.feature_maps(normalise(images))
-            for branch, normalise in zip(self.branches, self._normalise, strict=True)
-        )
-        resized = (F.interpolate(m, first.shape[2:], mode="bilinear", antialias=True) for m in others)
-        return torch.cat([first, *resized], dim=1)
+        return _on_one_grid([branch.feature_maps(seen) for branch, seen in self._seen(images)])
+
+    def maps_and_pooling(self, images: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        """The maps of all branches, as `feature_maps` gives them, each branch pooled in its own way."""
+        maps, pools = zip(*(branch.maps_and_pooling(seen) for branch, seen in self._seen(images)), strict=True)
+        sizes = [branch.num_features for branch in self.branches]
+
+        def pool(shift: Tensor) -> Tensor:
+            parts = torch.split(shift, sizes, dim=1)
+            return torch.cat([own(part) for own, part in zip(pools, parts, strict=True)], dim=1)
+
+        return _on_one_grid(maps), pool
 
     def forward(self, images: Tensor) -> Tensor:
         """Images BxCxHxW on a scale of 0-1 -> BxD, each branch pooled in its own way."""
-        pairs = zip(self.branches, self._normalise, strict=True)
-        return torch.cat([branch(normalise(images)) for branch, normalise in pairs], dim=1)
+        return torch.cat([branch(seen) for branch, seen in self._seen(images)], dim=1)
+
+    def _seen(self, images: Tensor) -> Iterator[tuple[Backbone, Tensor]]:
+        """Each branch, and the images as it takes them."""
+        for branch, normalise in zip(self.branches, self._normalise, strict=True):
+            yield branch, normalise(images)
+
+
+def _on_one_grid(maps: Sequence[Tensor]) -> Tensor:
+    first, *others = maps
+    resized = (F.interpolate(m, first.shape[2:], mode="bilinear", antialias=True) for m in others)
+    return torch.cat([first, *resized], dim=1)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import timm
+import torch
 from torch import Tensor, nn
 
 from cellnet.backbones.base import Backbone
@@ -84,20 +86,50 @@ class TimmBackbone(Backbone):
         Raises:
             ConfigError: The features of this network do not form a map.
         """
-        raw = self.net.forward_features(images)
+        return self._as_maps(self.net.forward_features(images), images)
+
+    def _as_maps(self, raw: Any, images: Tensor) -> Tensor:
         if isinstance(raw, Tensor) and raw.ndim == 4:
-            channels_last = getattr(self.net, "output_fmt", "NCHW") == "NHWC"
-            return raw.permute(0, 3, 1, 2) if channels_last else raw
+            return raw.permute(0, 3, 1, 2) if self._channels_last else raw
         if isinstance(raw, Tensor) and raw.ndim == 3:
-            tokens = raw[:, getattr(self.net, "num_prefix_tokens", 0) :].transpose(1, 2)
+            tokens = raw[:, self._num_prefix_tokens :].transpose(1, 2)
             height = round((tokens.shape[2] * images.shape[2] / images.shape[3]) ** 0.5)
             width = tokens.shape[2] // max(height, 1)
             if height * width == tokens.shape[2] > 1:  # a lone token is the summary of the image, not a map
                 return tokens.reshape(*tokens.shape[:2], height, width)
         raise ConfigError(
             f"The features of {self.name} form no map; choose a network that keeps the grid of the image, "
-            "such as a convolutional network or 'timm:vit_small_patch16_224'."
+            "such as a convolutional one, or explain this one by method='occlusion', which needs no map."
         )
+
+    @property
+    def _channels_last(self) -> bool:
+        return getattr(self.net, "output_fmt", "NCHW") == "NHWC"
+
+    @property
+    def _num_prefix_tokens(self) -> int:
+        return int(getattr(self.net, "num_prefix_tokens", 0))
+
+    def maps_and_pooling(self, images: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        """Maps and the network's own pooling, which may take no notice of them: a class token's gradient is 0.
+
+        Raises:
+            ConfigError: As `feature_maps`.
+        """
+        if not self._own_pooling:
+            return super().maps_and_pooling(images)
+        raw = self.net.forward_features(images)
+
+        def pool(shift: Tensor) -> Tensor:
+            if raw.ndim == 4:
+                moved = raw + (shift[:, None, None] if self._channels_last else shift[:, :, None, None])
+            else:
+                prefix, tokens = raw.tensor_split([self._num_prefix_tokens], dim=1)
+                moved = torch.cat([prefix, tokens + shift[:, None]], dim=1)
+            pooled: Tensor = self.net.forward_head(moved, pre_logits=True)
+            return pooled
+
+        return self._as_maps(raw, images), pool
 
     def forward(self, images: Tensor) -> Tensor:
         """Normalised images BxCxHxW -> BxD, pooled as this network does."""

@@ -43,11 +43,11 @@ def audit(
     parts = (images,) if split == "none" else divide(images, split, split_seed)[0]
     found = look(*parts, near=near, progress=not json)
     if out is not None:
-        log.print(f"Page with pictures: {found.save(out)}", markup=False)
+        log.print(f"Page with pictures: {found.save(out)}")
     if write_split is not None:
         shares = "0.7,0.1,0.2" if split in ("none", "official") or split.endswith(".csv") else split
         clean = divide(images.with_groups(found.groups(images)), shares, split_seed)[0]
-        log.print(f"Split {write(write_split, *clean)}, to be used by --split {write_split}", markup=False)
+        log.print(f"Split {write(write_split, *clean)}, to be used by --split {write_split}")
     if json:
         print_json(found.to_dict())
     else:

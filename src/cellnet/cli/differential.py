@@ -21,7 +21,10 @@ def differential(
     batch_size: options.BatchSize = 32,
     device: options.Device = None,
     out: Annotated[
-        Path | None, typer.Option("--out", help="Folder for differential.csv, differential.html and predictions.csv.")
+        Path | None,
+        typer.Option(
+            "--out", file_okay=False, help="Folder for differential.csv, differential.html and predictions.csv."
+        ),
     ] = None,
     json: options.Json = False,
 ) -> None:
@@ -32,13 +35,13 @@ def differential(
     from cellnet.evaluation import differential as count
     from cellnet.inference import familiar_up_to
 
-    net = open_model(model, classes, tta)
+    net = open_model(model, classes, tta, device)
     card = net.weights_card
     # What a model that is asked in another way mistakes is not what the card's figures say.
     judged = card.headline if card is not None and not (adapt or tta) else None
     if adapt:
-        net = net.adapt(folder, device=device)
-    predictions = net.predict(folder, batch_size=batch_size, device=device, progress=not json)
+        net = net.adapt(folder)
+    predictions = net.predict(folder, batch_size=batch_size, progress=not json)
     called = judged.called if judged is not None and judged.called else None
     result = count(predictions, called, strange=float(familiar_up_to(net.thresholds)))
     if out is not None:

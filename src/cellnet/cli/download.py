@@ -52,7 +52,8 @@ def download(
     if weights:
         from cellnet.hub import copy_pretrained, list_pretrained
 
-        for name in list_pretrained() if "all" in weights else weights:
+        wanted = (name for word in weights for name in (list_pretrained() if word == "all" else [word]))
+        for name in dict.fromkeys(wanted):
             try:
                 folders[name] = str(copy_pretrained(name, to))
             except CellnetError as error:
@@ -63,7 +64,7 @@ def download(
         for name, folder in folders.items():
             print(f"{name:<24}{folder}")
     for name, message in errors.items():
-        log.print(f"Error: {name}: {message}", style="red", markup=False, soft_wrap=True)
+        log.print(f"Error: {name}: {message}", style="red", soft_wrap=True)
     if errors:
         raise typer.Exit(1)
 

@@ -14,6 +14,7 @@ from cellnet.errors import ConfigError
 
 
 def evaluate(
+    context: typer.Context,
     files: Annotated[
         list[Path] | None, typer.Argument(metavar="[FILE]...", help="Predictions files to compare, with --compare.")
     ] = None,
@@ -52,7 +53,7 @@ def evaluate(
     ] = None,
     batch_size: options.BatchSize = 32,
     device: options.Device = None,
-    out: Annotated[Path | None, typer.Option("--out", help="Folder for the report.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", file_okay=False, help="Folder for the report.")] = None,
     stress: Annotated[
         bool,
         typer.Option("--stress", help="Perturb 400 of the images in eight ways as well, and judge the model on these."),
@@ -75,11 +76,7 @@ def evaluate(
     """
     promised = risk is not None or coverage is not None
     if comparing:
-        if record or predictions is not None or promised or prevalence is not None:
-            raise ConfigError(
-                "--compare takes predictions files alone; leave out --record and --predictions, --risk, --coverage "
-                "and --prevalence."
-            )
+        _check_alone(context, "--compare")
         _compare(files or [], out, json)
         return
     if files:
@@ -87,8 +84,8 @@ def evaluate(
             f"cellnet evaluate was given {files[0]}; type --predictions {files[0]} to score it, or --compare and at "
             "least two files."
         )
-    if promised and predictions is not None:
-        raise ConfigError("--risk and --coverage are fitted on images; leave them out with --predictions.")
+    if predictions is not None:
+        _check_alone(context, "--predictions", "--prevalence")
     if save is not None and not promised:
         raise ConfigError("--save writes the model as calibrated; give --risk or --coverage too, e.g. --risk 0.01.")
     if save is not None and tta:
@@ -104,16 +101,22 @@ def evaluate(
     from cellnet.evaluation import stress as judge_perturbed
     from cellnet.files import atomic_path
     from cellnet.hub import record as record_report
+    from cellnet.hub.checkpoint import check_free
+    from cellnet.hub.find import find
     from cellnet.inference import Predictions, guarantees
 
-    if stress and predictions is not None:
-        raise ConfigError("--stress perturbs images; leave it out with --predictions.")
-    if record and (predictions is not None or not Path(model).is_dir()):
-        raise ConfigError("--record writes into a checkpoint folder; give one as --model, without --predictions.")
+    # A name of weights that ship stands for these, whatever folder of that name is here.
+    if record and not (Path(model).is_dir() and find(model)[0].resolve() == Path(model).resolve()):
+        raise ConfigError(
+            f"--record writes into a checkpoint folder of yours, which --model {model} does not name; give its path, "
+            "such as ./my_model."
+        )
+    if save is not None:
+        check_free(save)
     if predictions is not None:
         report = Report.from_predictions(Predictions.read_csv(predictions), title=predictions.name)
     else:
-        net = open_model(model, classes, tta)
+        net = open_model(model, classes, tta, device)
         images = open_dataset(dataset, root, exclude, only)
         if harmonise:
             images = images.harmonise(net.labels)
@@ -126,7 +129,7 @@ def evaluate(
                 "three shares, e.g. --part test --split 0.4,0.3,0.3."
             )
         if adapt:
-            net = net.adapt(chosen, device=device)
+            net = net.adapt(chosen)
         report = judge(
             net,
             chosen,
@@ -134,7 +137,6 @@ def evaluate(
             risk=risk,
             coverage=coverage,
             batch_size=batch_size,
-            device=device,
             progress=not json,
             settings=how,
         )
@@ -146,8 +148,8 @@ def evaluate(
         if out is not None:
             table.to_csv(out / "prevalence.csv")
     stressed = None
-    if stress and predictions is None:
-        stressed = judge_perturbed(net, chosen, batch_size=batch_size, device=device)
+    if stress:
+        stressed = judge_perturbed(net, chosen, batch_size=batch_size)
         if out is not None:
             stressed.to_csv(out / "stress.csv")
             with atomic_path(out / "stress.png") as temporary:
@@ -173,6 +175,18 @@ def evaluate(
             print(f"\n{promise}")
         if stressed is not None:
             print(f"\nUnder stress, at strengths 1 to 5:\n{stressed}")
+
+
+def _check_alone(context: typer.Context, option: str, *others: str) -> None:
+    """Refuse what was typed beside an option that takes predictions files, and would be left without effect."""
+    known = {option, *others, "--out", "--json", "files"}
+    typed = [
+        parameter.opts[0]
+        for parameter in context.command.params
+        if parameter.name and getattr(context.get_parameter_source(parameter.name), "name", "") == "COMMANDLINE"
+    ]
+    if unused := [name for name in typed if name not in known]:
+        raise ConfigError(f"{option} takes predictions files, neither model nor images; leave out {', '.join(unused)}.")
 
 
 def _compare(files: list[Path], out: Path | None, json: bool) -> None:

@@ -11,6 +11,7 @@ from cellnet.cli import options
 from cellnet.cli.console import log, print_json, say
 from cellnet.cli.inputs import open_dataset
 from cellnet.cli.recipe import Recipe, Split, SplitSeed, with_recipe
+from cellnet.files import check_picture
 
 
 @with_recipe
@@ -38,6 +39,8 @@ def find_lr(
 
     from cellnet.experiments import find_learning_rate
 
+    if plot is not None:
+        check_picture(plot)
     config = recipe.train_config()
     parts, _ = recipe.divide(open_dataset(dataset, root, exclude, only), split, split_seed)
     torch.manual_seed(config.seed)

@@ -102,11 +102,12 @@ def load_branches(given: list[str], networks: Sequence[str]) -> list[CellClassif
     return sorted(models, key=lambda model: networks.index(model.backbone.name))
 
 
-def open_model(name: str, classes: str | None, tta: bool = False) -> CellClassifier:
-    """The model of ``--model``, restricted to ``--classes``, and asked several times for ``--tta``."""
+def open_model(name: str, classes: str | None, tta: bool, device: str | None) -> CellClassifier:
+    """The model of ``--model`` on ``--device``, restricted to ``--classes``, asked several times for ``--tta``."""
     from cellnet.hub import load_pretrained
+    from cellnet.inference.predictor import best_device
 
-    model = load_pretrained(name)
+    model = load_pretrained(name, device=best_device(device))
     if classes is not None:
         model = model.restrict(word.strip() for word in classes.split(","))
     model.tta = tta

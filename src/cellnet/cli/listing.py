@@ -69,7 +69,7 @@ def list_names(
             )
         for entry in entries:
             table.add_row(*("" if v is None else f"{v:,}" if isinstance(v, int) else str(v) for v in entry.values()))
-        Console().print(table)
+        Console(markup=False).print(table)
 
 
 def info(

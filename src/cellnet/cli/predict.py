@@ -10,7 +10,8 @@ import typer
 from cellnet.cli import options
 from cellnet.cli.console import log, print_json
 from cellnet.cli.inputs import open_model
-from cellnet.errors import DataError
+from cellnet.errors import ConfigError, DataError
+from cellnet.files import check_file
 
 
 def predict(
@@ -43,9 +44,12 @@ def predict(
         if not item.exists():
             raise DataError(f"There is no file or folder {item}; check the path.")
     paths = [path for item in inputs for path in (list_images(item) if item.is_dir() else [item])]
-    net = open_model(model, classes, tta)
+    check_file(out)
+    if out.exists() and any(path.exists() and path.samefile(out) for path in paths):
+        raise ConfigError(f"--out {out} is one of the images, and would take its place; give another file.")
+    net = open_model(model, classes, tta, device)
     if adapt:
-        net = net.adapt(paths, device=device)
+        net = net.adapt(paths)
     check_promised(net, risk, coverage)
     promises = guarantees(net)
     summary = predict_files(net, paths, out, batch_size=batch_size, device=device, progress=not json)
@@ -59,16 +63,17 @@ def predict(
                 "labels": dict(summary.labels),
                 "abstained": summary.abstained,
                 "guarantees": promises,
+                "unreadable": summary.unreadable,
                 "errors": summary.errors,
             }
         )
     else:
         for label, count in summary.labels.most_common():
             print(f"{label:<24}{count:>8}")
-        print(f"{summary.images} images, {summary.abstained} abstained, {len(summary.errors)} unreadable: {out}")
+        print(f"{summary.images} images, {summary.abstained} abstained, {summary.unreadable} unreadable: {out}")
         for promise in promises:
             print(promise)
     for file, error in list(summary.errors.items())[:10]:
-        log.print(f"{file}: {error}", style="yellow", markup=False)
-    if len(summary.errors) == summary.images:
+        log.print(f"{file}: {error}", style="yellow")
+    if summary.unreadable == summary.images:
         raise typer.Exit(1)

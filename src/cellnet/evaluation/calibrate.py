@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -98,12 +99,13 @@ def calibrate(
         others = calibrator.apply(predictions.logits[first]), dataset.targets[first]
         start = likely_start(*others, risk) if kind else 0.5
         control = RiskControl.fit(probabilities[familiar], targets[familiar], risk, start=start)
+        control = replace(control, tta=model.tta)
         if control.threshold is None:
             half = " (They are half of those given: the others fit the probabilities.)" if kind else ""
             raise DataError(f"{control}{half}")
         thresholds["probability"] = control.threshold
     if coverage is not None:
-        sets = PredictionSets.fit(probabilities, targets, coverage, by_class=by_class)
+        sets = replace(PredictionSets.fit(probabilities, targets, coverage, by_class=by_class), tta=model.tta)
     model.calibrator, model.thresholds, model.risk_control, model.sets = calibrator, thresholds, control, sets
 
 

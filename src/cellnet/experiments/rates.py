@@ -17,7 +17,7 @@ from cellnet.augment import create_augmentation
 from cellnet.datasets import CellDataset, create_loader
 from cellnet.errors import ConfigError, DataError, LabelError
 from cellnet.evaluation.plots import MUTED, RIGHT, RULE, WRONG
-from cellnet.files import atomic_path
+from cellnet.files import atomic_path, check_picture
 from cellnet.inference import torch_device
 from cellnet.models import CellClassifier
 from cellnet.training import Objective, TrainConfig
@@ -76,6 +76,7 @@ class LearningRates:
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(color=RULE, linewidth=0.6)
         if path is not None:
+            check_picture(path)
             with atomic_path(path) as temporary:
                 figure.savefig(temporary, dpi=150, facecolor="white")
         return figure

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from cellnet.cards import Scoring, WeightsCard
@@ -34,7 +35,15 @@ def render_card(card: WeightsCard, model: CellClassifier, *, source: str, storag
         model: The model that they belong to.
         source: What `cellnet.load_pretrained` is given: the path of the folder, or its address on the Hub.
         storage: How the weights are stored.
+
+    Raises:
+        WeightsError: The card lacks something, or holds a figure that is no number.
     """
+    with _checked(card):
+        return _page(card, model, source, storage)
+
+
+def _page(card: WeightsCard, model: CellClassifier, source: str, storage: str) -> str:
     size = model.preprocess.image_size
     parameters = sum(parameter.numel() for parameter in model.parameters())
     return f"""---
@@ -92,12 +101,16 @@ def summarise(config: CheckpointConfig) -> str:
     Raises:
         WeightsError: It lacks something that every card tells.
     """
-    try:
+    with _checked(config.card):
         return _summary(config)
-    except (KeyError, TypeError, AttributeError) as error:
-        raise WeightsError(
-            f"The card of {config.card.name!r} is incomplete ({error}); fetch the weights anew."
-        ) from error
+
+
+@contextmanager
+def _checked(card: WeightsCard) -> Iterator[None]:
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
+        raise WeightsError(f"The card of {card.name!r} is incomplete ({error}); fetch the weights anew.") from error
 
 
 def _summary(config: CheckpointConfig) -> str:
@@ -159,12 +172,12 @@ def _front_matter(card: WeightsCard) -> str:
 def _metrics(card: WeightsCard) -> str:
     if not card.metrics:
         return "None were measured: treat these weights as untested."
-    rows = "\n".join(
-        f"| {name} | {figure['value']:.4f} | {figure['low']:.4f} – {figure['high']:.4f} |"
+    rows = (
+        (name, f"{figure['value']:.4f}", f"{figure['low']:.4f} – {figure['high']:.4f}")
         for name, figure in card.metrics.items()
     )
     images = f"{card.num_test_images:,}" if card.num_test_images else "an unknown number of"
-    return f"Measured on {images} test images.\n\n| figure | value | 95 % interval |\n|---|---|---|\n{rows}"
+    return f"Measured on {images} test images.\n\n{_table(('figure', 'value', '95 % interval'), *rows)}"
 
 
 def _per_class(card: WeightsCard) -> str:
@@ -172,10 +185,10 @@ def _per_class(card: WeightsCard) -> str:
     if judged is None:
         return "Figures of single classes were not kept."
     rows = (
-        f"| {name} | {figures['n']} | {_interval(figures.get('recall'))} | {_interval(figures.get('precision'))} |"
+        (name, figures["n"], _interval(figures.get("recall")), _interval(figures.get("precision")))
         for name, figures in judged.per_class.items()
     )
-    return "\n".join(("| class | images | recall | precision |", "|---|---|---|---|", *rows))
+    return _table(("class", "images", "recall", "precision"), *rows)
 
 
 def _others(card: WeightsCard) -> list[Scoring]:
@@ -191,8 +204,8 @@ def _elsewhere(card: WeightsCard) -> str:
         return "Not judged on images of another laboratory: nobody knows how they do there."
     names = ("accuracy", "balanced_accuracy", "macro_f1", "coverage", "accepted_accuracy", "ece")
     titles = (f"{s.data}, {s.images} images{f', {s.note}' if s.note else ''}" for s in others)
-    rows = (f"| {name} | {' | '.join(_interval(s.metrics.get(name)) for s in others)} |" for name in names)
-    return "\n".join((f"| figure | {' | '.join(titles)} |", f"|---|{'---|' * len(others)}", *rows))
+    rows = ((name, *(_interval(s.metrics.get(name)) for s in others)) for name in names)
+    return _table(("figure", *titles), *rows)
 
 
 def _scorings(card: WeightsCard) -> str:
@@ -200,11 +213,26 @@ def _scorings(card: WeightsCard) -> str:
     if not card.scorings:
         return "How often the test images were looked at before is not recorded."
     rows = (
-        f"| {s.date or 'not stated'} | {s.version} | {s.data}{f', part {s.part}' if s.part else ''}"
-        f"{f' ({s.note})' if s.note else ''} | {s.images} | {_interval(s.metrics.get('accuracy'))} |"
+        (
+            s.date or "not stated",
+            s.version,
+            f"{s.data}{f', part {s.part}' if s.part else ''}{f' ({s.note})' if s.note else ''}",
+            s.images,
+            _interval(s.metrics.get("accuracy")),
+        )
         for s in card.scorings
     )
-    return "\n".join(("| day | version | data | images | accuracy |", "|---|---|---|---|---|", *rows))
+    return _table(("day", "version", "data", "images", "accuracy"), *rows)
+
+
+def _table(head: Sequence[object], *rows: Sequence[object]) -> str:
+    lines = (f"| {' | '.join(map(_cell, row))} |" for row in rows)
+    return "\n".join((f"| {' | '.join(map(_cell, head))} |", f"|{'---|' * len(head)}", *lines))
+
+
+def _cell(value: object) -> str:
+    """A value that stays within its cell, and is no tag."""
+    return " ".join(str(value).splitlines()).replace("|", r"\|").replace("<", "&lt;")
 
 
 def _interval(figure: Mapping[str, float] | None) -> str:
@@ -235,17 +263,22 @@ def _facts(card: WeightsCard, size: int, parameters: str) -> str:
         "Starting weights": card.starting_weights,
         "Command": f"`{card.command}`" if card.command else "",
         "Seed": training.get("seed"),
-        "Epochs": f"{training['epochs']}, of which epoch {training['best_epoch']} was chosen" if training else "",
-        "Compute spent": f"{training['hours']} hours on {_machine(training)}" if training else "",
+        "Epochs": _words("{epochs}, of which epoch {best_epoch} was chosen", training),
+        "Compute spent": f"{training['hours']} hours on {_machine(training)}" if "hours" in training else "",
         "Versions": ", ".join(f"{k} {v}" for k, v in training.get("versions", {}).items()),
         "Parameters": parameters,
         "Image size": f"{size} × {size} pixels",
-        "Speed": f"{speed['images_per_second']} images a second in batches of {speed['batch_size']} on "
-        f"{speed['machine']}"
-        if speed
-        else "",
+        "Speed": _words("{images_per_second} images a second in batches of {batch_size} on {machine}", speed),
     }
     return "\n".join(f"- {name}: {'not stated' if value in ('', None) else value}" for name, value in facts.items())
+
+
+def _words(words: str, facts: Mapping[str, Any]) -> str:
+    """The words with the facts in them; nothing where one is not known."""
+    try:
+        return words.format_map(facts)
+    except KeyError:
+        return ""
 
 
 def _machine(training: Mapping[str, Any]) -> str:
@@ -285,10 +318,8 @@ def _items(card: WeightsCard, size: int) -> str:
         "Availability": "Weights, code and command are open; the data stand under their own licence",
         "Registration, protocol, funding": "None",
     }
-    rows = (f"| {name} | {value or 'not stated'} |" for name, value in items.items())
-    return "\n".join(("| item | answer |", "|---|---|", *rows))
+    return _table(("item", "answer"), *((name, value or "not stated") for name, value in items.items()))
 
 
 def _classes(labels: LabelSchema) -> str:
-    rows = (f"| {cell.name} | {cell.lineage} | {cell.description} |" for cell in labels)
-    return "\n".join(("| class | lineage | looks |", "|---|---|---|", *rows))
+    return _table(("class", "lineage", "looks"), *((cell.name, cell.lineage, cell.description) for cell in labels))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -19,14 +19,16 @@ from cellnet.hub import config as config_file
 from cellnet.hub.card import render_card
 from cellnet.hub.config import CheckpointConfig
 from cellnet.hub.golden import Golden, make_golden
-from cellnet.hub.sharing import WEIGHTS, read_weights
-from cellnet.hub.storage import pack, unpack
+from cellnet.hub.sharing import PROBES, WEIGHTS, read_weights
+from cellnet.hub.storage import EXACT, pack, unpack
 from cellnet.inference import torch_device
 from cellnet.models import CellClassifier, from_architecture
 from cellnet.tensors import read_tensors, write_tensors
 
 GOLDEN = "golden.safetensors"
 README = "README.md"
+_FILES = (config_file.NAME, WEIGHTS, GOLDEN, PROBES, README, "history*.csv", "train.toml")
+"""All that a checkpoint folder holds; the last two stand in those that ship."""
 
 
 def save(
@@ -46,7 +48,8 @@ def save(
         card: Facts about the weights; default: the model's own card, or one with the folder's name.
         storage: ``"float32"``; ``"float16"``, half the size; or ``"int8"``, a quarter. They are widened when
             loaded, so that computing is always in float32.
-        overwrite: Replace a checkpoint folder that stands there. Anything else is never replaced.
+        overwrite: Replace a checkpoint folder that stands there. Anything else, or one that holds more than a
+            checkpoint, is never replaced.
         golden_images: A few images, uint8 N×3×H×W, whose logits are stored for `self_test`; default: two
             random ones.
 
@@ -63,8 +66,9 @@ def save(
         raise ConfigError("A fused model only predicts; save the model that it was made of.")
     final = Path(folder)
     name = final.resolve().name
+    check_free(final, overwrite)
     packed = pack(model.state_dict(), storage)
-    with new_folder(final, overwrite) as temporary:
+    with new_folder(final) as temporary:
         config = CheckpointConfig(
             architecture=model.architecture,
             storage=storage,
@@ -107,6 +111,7 @@ def load(folder: str | os.PathLike[str], *, device: str | torch.device | None = 
         raise WeightsError(f"There is no folder {path}; give the path of a checkpoint folder.")
     config = CheckpointConfig.read(path)
     state = unpack(read_weights(path, config))
+    _check_probes(path, config, state)
     model = _build(path, config)
     _fill(path / WEIGHTS, model, state)
     _check_classes(path, config, len(model.labels))
@@ -142,11 +147,25 @@ def _build(folder: Path, config: CheckpointConfig) -> CellClassifier:
         # The random start of the weights is thrown away: it must not move the user's random numbers on.
         with torch.random.fork_rng(devices=[]):
             return from_architecture(config.architecture)
-    except (CellnetError, KeyError, TypeError, ValueError, AttributeError) as error:
+    except (CellnetError, KeyError, TypeError, ValueError, AttributeError, OverflowError, RuntimeError) as error:
         raise WeightsError(
             f"{folder / config_file.NAME} describes no model that this cellnet can build ({error}); "
             f"it was written by cellnet {config.cellnet}."
         ) from error
+
+
+def _check_probes(folder: Path, config: CheckpointConfig, state: Mapping[str, Tensor]) -> None:
+    """Refuse sizes of probes that no stored tensor has, before memory is asked for."""
+    probes = config.architecture.get("probes", {})
+    for name, options in probes.items() if isinstance(probes, dict) else ():
+        sizes = {n for key, tensor in state.items() if key.startswith(f"{EXACT}{name}.") for n in tensor.shape}
+        asked = options.items() if isinstance(options, dict) else ()
+        for key, value in asked:
+            if type(value) is int and value not in sizes:
+                raise WeightsError(
+                    f"{folder / config_file.NAME}: {key} of {name!r} is {value}, which no stored tensor has; get the "
+                    "checkpoint folder again."
+                )
 
 
 def _check_classes(folder: Path, config: CheckpointConfig, num_classes: int) -> None:
@@ -192,9 +211,8 @@ def _read_golden(folder: Path, config: CheckpointConfig, num_classes: int) -> Go
 
 
 @contextmanager
-def new_folder(final: Path, overwrite: bool) -> Iterator[Path]:
+def new_folder(final: Path) -> Iterator[Path]:
     """A temporary folder that takes the place of ``final`` when the block ends well, and else disappears."""
-    _check_free(final, overwrite)
     final = final.resolve()  # through a link, and whatever becomes of the working folder
     temporary, old = (final.with_name(f".{final.name}.{os.getpid()}.{kind}") for kind in ("tmp", "old"))
     shutil.rmtree(temporary, ignore_errors=True)
@@ -214,10 +232,20 @@ def new_folder(final: Path, overwrite: bool) -> Iterator[Path]:
         shutil.rmtree(old, ignore_errors=True)
 
 
-def _check_free(final: Path, overwrite: bool) -> None:
-    if not final.exists() or (final.is_dir() and not any(final.iterdir())):
+def check_free(folder: Path, overwrite: bool = False) -> None:
+    """Refuse a folder that cannot become a checkpoint folder without a loss.
+
+    Raises:
+        ConfigError: It holds anything but a checkpoint, or one that is not to be replaced.
+    """
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
-    if not (final / config_file.NAME).is_file():
-        raise ConfigError(f"{final} holds something that is not a checkpoint; choose another folder.")
+    if not config_file.is_own(folder):
+        raise ConfigError(f"{folder} holds something that is not a checkpoint; choose another folder.")
+    others = [file.name for file in folder.iterdir() if not any(map(file.match, _FILES))]
+    if others:
+        raise ConfigError(f"{folder} holds {min(others)}, which is not a checkpoint's; choose another folder.")
     if not overwrite:
-        raise ConfigError(f"{final} holds a checkpoint; give overwrite=True to replace it, or another folder.")
+        raise ConfigError(
+            f"{folder} holds a checkpoint; choose another folder, or replace it by model.save(..., overwrite=True)."
+        )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -27,6 +28,7 @@ NAME = "config.json"
 THRESHOLDS = ("probability", "distance", "energy")
 
 _MAX_BYTES = 1_000_000
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 T = TypeVar("T")
 
@@ -140,15 +142,16 @@ class CheckpointConfig:
         path = folder / NAME
         data = _read_json(path)
         cls._check_format(path, data)
-        weights = _get(path, data, "weights", dict)
-        golden = _get(path, data, "golden", dict, {})
-        share = data.get("nucleus_share")
-        if golden:
-            _get(path, golden, "sha256", str)
-            _positive(path, "golden tolerance", golden.get("tolerance"))
         try:
+            weights = _get(path, data, "weights", dict)
+            golden = _get(path, data, "golden", dict, {})
+            share = data.get("nucleus_share")
+            if golden:
+                _get(path, golden, "sha256", str)
+                _positive(path, "golden tolerance", golden.get("tolerance"))
+                _get(path, golden, "libraries", dict, {})
             return cls(
-                architecture=_get(path, data, "architecture", dict),
+                architecture=_read_architecture(path, data),
                 storage=check_name("storage", _get(path, weights, "storage", str), STORAGES),
                 sha256=_get(path, weights, "sha256", str),
                 calibrator=_optional(path, data, "calibrator", Calibrator.from_dict)
@@ -157,7 +160,7 @@ class CheckpointConfig:
                     check_name("threshold", name, THRESHOLDS): _number(path, f"threshold {name}", value)
                     for name, value in _get(path, data, "thresholds", dict, {}).items()
                 },
-                card=_read_card(_get(path, data, "card", dict), folder),
+                card=_read_card(path, _get(path, data, "card", dict)),
                 risk_control=_optional(path, data, "risk_control", RiskControl.from_dict),
                 sets=_optional(path, data, "sets", PredictionSets.from_dict),
                 nucleus_share=None if share is None else _positive(path, "nucleus_share", share),
@@ -168,6 +171,8 @@ class CheckpointConfig:
             )
         except CellnetError as error:
             raise error if isinstance(error, WeightsError) else WeightsError(f"{path}: {error}") from error
+        except (TypeError, ValueError, OverflowError, KeyError, AttributeError) as error:
+            raise WeightsError(f"{path} holds a wrong value ({error!r}); get the checkpoint folder again.") from error
 
     @staticmethod
     def _check_format(path: Path, data: dict[str, Any]) -> None:
@@ -181,12 +186,21 @@ class CheckpointConfig:
             )
 
 
+def is_own(folder: Path) -> bool:
+    """Whether the folder holds a ``config.json`` that cellnet wrote, of whatever format."""
+    try:
+        data = _read_json(folder / NAME)
+    except WeightsError:
+        return False
+    return type(data.get("format")) is int and {"cellnet", "architecture", "weights"} <= data.keys()
+
+
 def _read_json(path: Path) -> dict[str, Any]:
     try:
         size = path.stat().st_size
         if size > _MAX_BYTES:
             raise WeightsError(f"{path} has {size:,} bytes, far too many; give a cellnet checkpoint folder.")
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = _printable(json.loads(path.read_text(encoding="utf-8")))
     except OSError as error:
         raise WeightsError(
             f"{path.parent} is not a checkpoint folder: {NAME} cannot be read ({error.strerror})."
@@ -198,16 +212,42 @@ def _read_json(path: Path) -> dict[str, Any]:
     return data
 
 
+def _printable(value: Any) -> Any:
+    """The same without control characters, which could rewrite what a terminal shows; line breaks and tabs stay."""
+    if isinstance(value, str):
+        return _CONTROL.sub("", value)
+    if isinstance(value, list):
+        return [_printable(item) for item in value]
+    if isinstance(value, dict):
+        return {_printable(key): _printable(item) for key, item in value.items()}
+    return value
+
+
+def _read_architecture(path: Path, data: dict[str, Any]) -> dict[str, Any]:
+    architecture = _get(path, data, "architecture", dict)
+    for cell in architecture.get("labels", {}).get("classes", []):
+        if cell["name"].startswith(("=", "+", "-", "@")):
+            raise WeightsError(
+                f"{path}: the class {cell['name']!r} begins like a formula, which a spreadsheet would compute where it "
+                "stands in a predictions file; rename the class."
+            )
+    return architecture
+
+
 def _read_shared(path: Path, entry: object) -> Shared:
     if not isinstance(entry, dict):
         raise WeightsError(f"{path} has shared tensors without a folder; get the checkpoint folder again.")
     return Shared(_get(path, entry, "folder", str), _get(path, entry, "sha256", str), _get(path, entry, "names", dict))
 
 
-def _read_card(data: dict[str, Any], folder: Path) -> WeightsCard:
+def _read_card(path: Path, data: dict[str, Any]) -> WeightsCard:
     # A newer cellnet may say more about weights; that is no reason to refuse them.
     known = {f.name for f in fields(WeightsCard)}
-    return WeightsCard.from_dict({"name": folder.name} | {k: v for k, v in data.items() if k in known})
+    card = WeightsCard.from_dict({"name": path.parent.name} | {k: v for k, v in data.items() if k in known})
+    for name, figure in card.metrics.items():
+        for key in ("value", "low", "high"):
+            _number(path, f"{key} of {name}", figure[key])
+    return card
 
 
 def _optional(path: Path, data: dict[str, Any], key: str, read: Callable[[dict[str, Any]], T]) -> T | None:

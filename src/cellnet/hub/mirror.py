@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 from cellnet.hub import config as config_file
-from cellnet.hub.checkpoint import GOLDEN, README, new_folder, verify
+from cellnet.hub.checkpoint import GOLDEN, README, check_free, new_folder, verify
 from cellnet.hub.config import CheckpointConfig
 from cellnet.hub.find import find
 from cellnet.hub.sharing import WEIGHTS, make_whole
@@ -25,7 +25,7 @@ def copy_pretrained(name: str | os.PathLike[str], folder: str | os.PathLike[str]
 
     Raises:
         CellnetError: As `load_pretrained`.
-        ConfigError: The folder cannot be written, or holds another thing of that name.
+        ConfigError: The folder cannot be written, or holds anything but an older copy of that name.
 
     Example:
         >>> from tempfile import TemporaryDirectory
@@ -38,7 +38,8 @@ def copy_pretrained(name: str | os.PathLike[str], folder: str | os.PathLike[str]
     if copy.resolve() == source.resolve():
         verify(copy)
         return copy
-    with new_folder(copy, overwrite=True) as temporary:
+    check_free(copy, overwrite=True)
+    with new_folder(copy) as temporary:
         for file in (config_file.NAME, WEIGHTS, GOLDEN, README):
             if (source / file).is_file():
                 shutil.copyfile(source / file, temporary / file)

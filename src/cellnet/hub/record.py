@@ -85,7 +85,7 @@ def refit(model: CellClassifier, folder: str | os.PathLike[str]) -> Path:
     if not same or {**model.architecture, "probes": None} != {**stored.architecture, "probes": None}:
         raise WeightsError(f"The model is not that of {path}, which it was to be written into; save it elsewhere.")
     probes = {name: tensor for name, tensor in model.state_dict().items() if name.startswith(EXACT)}
-    with new_folder(path, overwrite=True) as temporary:
+    with new_folder(path) as temporary:
         for file in path.iterdir():
             shutil.copy2(file, temporary / file.name)
         replace(

@@ -33,6 +33,7 @@ class RiskControl(Card):
         accepted: How many of them are accepted; without a threshold, how many were tried.
         errors: How many of those are wrong.
         threshold: Lowest probability of the predicted class that is accepted; None where none can be guaranteed.
+        tta: Whether it was fitted with test-time augmentation; it holds only for predictions made in the same way.
 
     Raises:
         ConfigError: Numbers out of these bounds.
@@ -53,6 +54,7 @@ images, or allow a larger risk.
     accepted: int
     errors: int
     threshold: float | None
+    tta: bool = False
 
     def __post_init__(self) -> None:
         check_share("risk", self.risk)
@@ -170,6 +172,7 @@ class PredictionSets(Card):
         by_class: Whether that holds for the images of each class (Mondrian), or only for all images together.
         limits: For each class the lowest probability at which it is in the set. At 0 it is in every set: too few
             images, of the class or in all, to exclude it.
+        tta: As in `RiskControl`.
 
     Raises:
         ConfigError: Numbers out of these bounds.
@@ -186,6 +189,7 @@ class PredictionSets(Card):
     coverage: float
     by_class: bool
     limits: Sequence[float]
+    tta: bool = False
 
     def __post_init__(self) -> None:
         check_share("coverage", self.coverage)
@@ -269,10 +273,23 @@ class Promising(Protocol):
 
 
 def guarantees(model: Promising) -> list[str]:
-    """What a model promises of the images that it accepts and of its prediction sets, in words; nothing if nothing."""
-    promises = [] if model.risk_control is None else [str(model.risk_control)]
-    promises += [] if model.sets is None else [model.sets.describe(model.labels.names)]
+    """What a model promises of the images that it accepts and of its prediction sets, in words; nothing if nothing.
+
+    What was fitted without test-time augmentation does not hold while ``model.tta`` is true, and the reverse.
+    """
+    control, sets = _holding(model)
+    promises = [] if control is None else [str(control)]
+    promises += [] if sets is None else [sets.describe(model.labels.names)]
     return [f"{words} This holds for images like those it was fitted on, for no others." for words in promises]
+
+
+def _holding(model: Promising) -> tuple[RiskControl | None, PredictionSets | None]:
+    """The promises that were fitted on predictions as the model now makes them."""
+    control, sets, tta = model.risk_control, model.sets, getattr(model, "tta", False)
+    return (
+        control if control is not None and control.tta == tta else None,
+        sets if sets is not None and sets.tta == tta else None,
+    )
 
 
 def _limit(true: NDArray[np.float32], coverage: float) -> float:
@@ -318,14 +335,20 @@ def check_promised(model: Promising, risk: float | None = None, coverage: float 
         ConfigError: A number that is not between 0 and 1, or a promise that the model does not make; the message says
             how to fit it.
     """
-    for name, asked, made in (
-        ("risk", risk, None if model.risk_control is None else model.risk_control.risk),
-        ("coverage", coverage, None if model.sets is None else model.sets.coverage),
+    control, sets = _holding(model)
+    for name, asked, made, fitted in (
+        ("risk", risk, None if control is None else control.risk, model.risk_control),
+        ("coverage", coverage, None if sets is None else sets.coverage, model.sets),
     ):
         if asked is None:
             continue
         check_share(name, asked)
         if made is None or (made > asked if name == "risk" else made < asked):
+            if made is None and fitted is not None:
+                raise ConfigError(
+                    f"The {name} was fitted {'with' if fitted.tta else 'without'} test-time augmentation, and holds "
+                    f"only so; {'set model.tta = True' if fitted.tta else 'leave out --tta (model.tta = True)'}."
+                )
             has = f"a {name} of {100 * made:g} %" if made is not None else f"no {name}"
             raise ConfigError(
                 f"The model promises {has}, not {100 * asked:g} %. Fit it on labelled images: "

@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cellnet.errors import DataError, LabelError
-from cellnet.files import atomic_path
+from cellnet.errors import ConfigError, DataError, LabelError
+from cellnet.files import atomic_path, check_picture
 from cellnet.images import background_colour
 from cellnet.inference.inputs import open_sources
 from cellnet.inference.predictor import evaluation_mode
@@ -64,10 +64,10 @@ class Explanation:
         return np.asarray(np.rint((1 - share) * pixels + share * colours), np.uint8)
 
     def save(self, path: str | PathLike[str]) -> Path:
-        """Write image and overlay side by side, as PNG or what the suffix says.
+        """Write image and overlay side by side; the suffix chooses the format (png, pdf, svg).
 
         Raises:
-            ConfigError: The file cannot be written.
+            ConfigError: The file cannot be written, or its suffix names no format.
         """
         from matplotlib.figure import Figure
 
@@ -81,6 +81,7 @@ class Explanation:
             axis.imshow(pixels)
             axis.set_title(title, fontsize=10)
             axis.axis("off")
+        check_picture(path)
         with atomic_path(path) as temporary:
             figure.savefig(temporary, dpi=150, facecolor="white")
         return Path(path)
@@ -111,7 +112,7 @@ def explain(
         UnknownNameError: Another method.
         LabelError: The model does not know the class.
         DataError: An image that cannot be read, or none.
-        ConfigError: Features that form no map, for ``"grad-cam"``.
+        ConfigError: For ``"grad-cam"``, features that form no map, or that come of a class token beside it.
 
     Example:
         >>> from cellnet import create_model, load_dataset
@@ -139,15 +140,24 @@ def explain(
     return results
 
 
+@torch.inference_mode(False)  # wherever it is called
+@torch.enable_grad()
 def class_activation(model: CellClassifier, images: Tensor, target: int) -> Tensor:
-    """Grad-CAM of one class: uint8 B×3×S×S on the model's device to B×h×w, 0 and more, in units of the logit."""
-    normalised = model.normalise(images)
+    """Grad-CAM of one class: uint8 B×3×S×S on the model's device to B×h×w, 0 and more, in units of the logit.
+
+    Raises:
+        ConfigError: Features that form no map, or that do not come of the maps.
+    """
     with torch.no_grad():
-        maps = model.backbone.feature_maps(normalised)
-        features = model.backbone(normalised)
-    features.requires_grad_(True)
-    # The features are the mean of the maps, so that their gradient is that of each place, but for a factor.
-    (gradient,) = torch.autograd.grad(model.head(features)[:, target].sum(), features)
+        maps, pool = model.backbone.maps_and_pooling(model.normalise(images))
+    # The gradient with respect to what is added to a map everywhere is the sum over its places.
+    shift = torch.zeros(maps.shape[:2], device=maps.device, requires_grad=True)
+    (gradient,) = torch.autograd.grad(model.head(pool(shift))[:, target].sum(), shift)
+    if not gradient.any():
+        raise ConfigError(
+            f"The features of {model.backbone.name} do not come of its maps, but of a class token or alike, so that "
+            "Grad-CAM shows nothing; take method='occlusion'."
+        )
     return torch.relu((gradient[:, :, None, None] * maps).sum(1)).detach()
 
 
@@ -166,8 +176,8 @@ def grad_cam(model: CellClassifier, images: Tensor, target: int) -> Tensor:
     """
     size = images.shape[-1]
     place = size // class_activation(model, images, target).shape[-1]
-    step, margin = max(1, place // MOVES), place // 2
-    corners = [(top, left) for top in range(0, place, step) for left in range(0, place, step)]
+    margin, steps = place // 2, sorted({i * place // MOVES for i in range(MOVES)})
+    corners = [(top, left) for top in steps for left in steps]
     padded = F.pad(images.float(), [margin, place - margin] * 2, mode="reflect").to(torch.uint8)
     moved = torch.cat([padded[..., top : top + size, left : left + size] for top, left in corners])
     heats = F.interpolate(class_activation(model, moved, target)[:, None].float(), (size, size), mode="bilinear")

@@ -136,8 +136,8 @@ class Predictions(Sequence[Prediction]):
         explainer: Explains the image of a row, see `Prediction.explain`; default: none is at hand.
 
     Raises:
-        DataError: The arguments differ in length, ``probabilities`` has not one column a class, or a row has
-            numbers that are no probabilities with sum 1, or NaN and no error, or the reverse.
+        DataError: The arguments differ in length, ``probabilities`` has not one column a class, a target is no label,
+            or a row has numbers that are no probabilities with sum 1, or NaN and no error, or the reverse.
 
     Example:
         >>> schema = LabelSchema.from_names(["lymphocyte", "monocyte"])
@@ -202,6 +202,8 @@ class Predictions(Sequence[Prediction]):
         if len(mixed):
             what = "no error and" if self.readable[mixed[0]] else "an error, but not"
             raise DataError(f"Row {mixed[0]} has {what} NaN probabilities; an unreadable input has both.")
+        if self.targets is not None and (outside := self.targets[(self.targets < 0) | (self.targets >= c)]).size:
+            raise DataError(f"A target is {outside[0]}, but the labels of {c} classes are 0 to {c - 1}; give these.")
         known = np.flatnonzero(self.readable)
         if (improper := first_improper(self.probabilities[known], self.schema.names)) is not None:
             raise DataError(f"Row {known[improper[0]]}: {improper[1]}")
@@ -227,7 +229,7 @@ class Predictions(Sequence[Prediction]):
         return len(self.files)
 
     def __getitem__(self, index: int) -> Prediction:  # type: ignore[override]
-        i = operator.index(index)
+        i = range(len(self))[operator.index(index)]
         return Prediction(
             file=self.files[i],
             schema=self.schema,
@@ -257,7 +259,8 @@ class Predictions(Sequence[Prediction]):
 
         Columns: ``file``, ``target`` and ``group`` (where known), ``label``, ``probability``, ``second``, ``margin``,
         ``abstain``, ``ood``, ``set`` (classes that cannot be excluded, with ``|`` between them; where the model has
-        prediction sets), one column a class, ``error``.
+        prediction sets), one column a class, ``error``. Names of files stay as they are, so that they are found again;
+        a spreadsheet may take one that begins with ``=``, ``+``, ``-`` or ``@`` for a formula.
 
         Raises:
             ConfigError: The file cannot be written.

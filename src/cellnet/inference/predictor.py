@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from functools import partial
@@ -84,6 +84,9 @@ def predict(
     targets: list[int | None] = []
     errors: list[str | None] = []
     outputs: list[Output] = []
+    # What holds its images, or their files, can be read again; to keep those of a stream would fill the memory.
+    stream = isinstance(inputs, Iterable) and not isinstance(inputs, (Collection, CellDataset))
+    kept: list[Source] | None = None if stream else []
     with (
         evaluation_mode(model),
         _on_device(model, device) as place,
@@ -93,6 +96,8 @@ def predict(
         runner = fuse(model) if (total or 0) >= FUSED_FROM and not model.fused else model
         for batch, images in batches:
             files += [source.name for source in batch]
+            if kept is not None:
+                kept += batch
             targets += [source.target for source in batch]
             errors += [None if isinstance(image, Tensor) else image for image in images]
             readable = [image for image in images if isinstance(image, Tensor)]
@@ -122,16 +127,14 @@ def predict(
         targets=labels if len(labels) == len(files) else None,
         groups=inputs.groups.tolist() if isinstance(inputs, CellDataset) and inputs.groups is not None else None,
         logits=logits,
-        # Of a stream the images are gone: to keep them would fill the memory.
-        explainer=None if isinstance(inputs, Iterator) else partial(_explain_row, model, inputs),
+        explainer=None if kept is None else partial(_explain_row, model, kept),
     )
 
 
-def _explain_row(model: CellClassifier, inputs: Any, row: int, **options: Any) -> Explanation:
+def _explain_row(model: CellClassifier, sources: Sequence[Source], row: int, **options: Any) -> Explanation:
     from cellnet.inference.explanation import explain
 
-    source = next(islice(open_sources(inputs)[0], row, None))
-    return explain(model, [source.read()], **options)[0]
+    return explain(model, [sources[row].read()], **options)[0]
 
 
 def torch_device(name: str | torch.device) -> torch.device:
@@ -150,6 +153,18 @@ def torch_device(name: str | torch.device) -> torch.device:
             f"The device {str(name)!r} cannot be used ({reason}); give another one, e.g. 'cpu'."
         ) from error
     return device
+
+
+def best_device(name: str | None = None) -> torch.device:
+    """The device called ``name``, or the best there is: of several processes on a machine, a GPU each.
+
+    Raises:
+        ConfigError: As `torch_device`.
+    """
+    if name in (None, "cuda") and torch.cuda.is_available():
+        process = int(os.environ.get("LOCAL_RANK", os.environ.get("RANK", "0")))
+        return torch.device("cuda", process % torch.cuda.device_count())
+    return torch_device(name or "cpu")
 
 
 @contextmanager

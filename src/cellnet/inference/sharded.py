@@ -19,7 +19,7 @@ import torch
 from cellnet.errors import CellnetError, DataError
 from cellnet.files import atomic_path
 from cellnet.inference.predictions import Predictions
-from cellnet.inference.predictor import predict
+from cellnet.inference.predictor import best_device, predict
 
 if TYPE_CHECKING:
     from cellnet.models import CellClassifier
@@ -37,12 +37,14 @@ class Summary:
         labels: How often each class was the most probable.
         abstained: Readable images that the model should not be trusted with.
         errors: Why a file could not be read, by file.
+        unreadable: Rows of such files, of which one may be given twice.
     """
 
     images: int = 0
     labels: Counter[str] = field(default_factory=Counter)
     abstained: int = 0
     errors: dict[str, str] = field(default_factory=dict)
+    unreadable: int = 0
 
     @classmethod
     def of(cls, predictions: Predictions) -> Summary:
@@ -52,6 +54,7 @@ class Summary:
             Counter(label for label in predictions.labels if label),
             sum(bool(row.abstain) and row.error is None for row in predictions),
             {f: e for f, e in zip(predictions.files, predictions.errors, strict=True) if e},
+            int((~predictions.readable).sum()),
         )
 
     def __add__(self, other: Summary) -> Summary:
@@ -60,6 +63,7 @@ class Summary:
             self.labels + other.labels,
             self.abstained + other.abstained,
             self.errors | other.errors,
+            self.unreadable + other.unreadable,
         )
 
 
@@ -69,7 +73,7 @@ def predict_files(
     out: str | os.PathLike[str],
     *,
     batch_size: int = 32,
-    device: str | None = None,
+    device: str | torch.device | None = None,
     progress: bool = False,
 ) -> Summary | None:
     """Classify image files and write a CSV file with one row a file, in their order.
@@ -98,7 +102,7 @@ def predict_files(
             predictions.to_csv(out)
             return Summary.of(predictions)
         if device in (None, "cuda") and torch.cuda.is_available():
-            device = f"cuda:{int(os.environ.get('LOCAL_RANK', process)) % torch.cuda.device_count()}"
+            device = best_device(device)
         (files,) = _from_first([list(files)])
         parts = [Path(out).with_stem(f"{Path(out).stem}.part-{i + 1}-of-{processes}") for i in range(processes)]
         answer: Summary | CellnetError
