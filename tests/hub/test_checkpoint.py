@@ -370,7 +370,10 @@ def test_unknown_keys_are_left_alone(checkpoint: Path) -> None:
         (lambda c: c["card"].update(scorings=5), "wrong value"),
         (lambda c: c["card"].update(metrics={"accuracy": {"value": "high", "low": 0, "high": 1}}), "value of accuracy"),
         (lambda c: c["card"].update(metrics={"accuracy": 1}), "wrong value"),
-        (lambda c: c["weights"].update(shared=[{"folder": "a\0b", "sha256": "", "names": {}}]), "ab/model.safetensors does not exist"),
+        (
+            lambda c: c["weights"].update(shared=[{"folder": "a\0b", "sha256": "", "names": {}}]),
+            "ab/model.safetensors does not exist",
+        ),
         (lambda c: c["architecture"].update(probes={"attributes": PROBE | {"num_features": -1}}), "is -1, which no"),
         (lambda c: c["architecture"].update(probes={"attributes": PROBE | {"num_features": 10**12}}), "no stored"),
         (lambda c: c["architecture"].update(probes={"attributes": PROBE | {"num_features": 1e12}}), "no model"),
