@@ -67,14 +67,14 @@ def test_a_class_token_is_explained_by_occlusion_alone(synthetic: CellDataset, m
 
 @pytest.mark.parametrize("name", ["cnn", "timm:mobilenetv3_small_050"])
 @pytest.mark.parametrize("size", [48, 80])
-def test_sixteen_copies(name: str, size: int, synthetic: CellDataset, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_32_copies(name: str, size: int, synthetic: CellDataset, monkeypatch: pytest.MonkeyPatch) -> None:
     model, batches = create_model(name, image_size=size).eval(), []
     monkeypatch.setattr(
         "cellnet.inference.explanation.class_activation",
         lambda model, images, target: batches.append(len(images)) or class_activation(model, images, target),
     )
     grad_cam(model, model.preprocess(synthetic.image(0))[None], 0)
-    assert batches == [1, 16]
+    assert batches == [1] + 8 * [4]
 
 
 def test_moved_copies_show_more_places(synthetic: CellDataset) -> None:
@@ -89,6 +89,17 @@ def test_moved_copies_show_more_places(synthetic: CellDataset) -> None:
     assert float(fine.min()) >= 0
     # On average over a place they say the same.
     assert float(fine.mean()) == pytest.approx(float(coarse.mean()), rel=0.5)
+
+
+def test_the_map_of_a_turned_image_is_turned(synthetic: CellDataset) -> None:
+    torch.manual_seed(1)
+    model = create_model("mobilenet_v2", image_size=64).eval()
+    image = model.preprocess(synthetic.image(20))[None]
+    target = next(t for t in range(8) if class_activation(model, image, t).max() > 0)
+    heat = grad_cam(model, image, target)
+    for turns, mirrored in ((1, False), (2, False), (0, True), (3, True)):
+        turned, expected = (torch.rot90(each.flip(-1) if mirrored else each, turns, (-2, -1)) for each in (image, heat))
+        torch.testing.assert_close(grad_cam(model, turned, target), expected, rtol=1e-3, atol=1e-5)
 
 
 class Darkness(nn.Module):

@@ -99,6 +99,7 @@ def evaluate(
     from cellnet.evaluation import PredictiveTable, Report, plot_stress, read_prevalence
     from cellnet.evaluation import evaluate as judge
     from cellnet.evaluation import stress as judge_perturbed
+    from cellnet.experiments.lineage import check_unseen
     from cellnet.files import atomic_path
     from cellnet.hub import record as record_report
     from cellnet.hub.checkpoint import check_free
@@ -122,7 +123,10 @@ def evaluate(
             images = images.harmonise(net.labels)
         if prevalence is not None:
             read_prevalence(prevalence, net.labels)  # before the images are looked at
-        chosen, val, how = choose_part(images, part, split, split_seed)
+        chosen, parts, how = choose_part(images, part, split, split_seed)
+        val = parts.get("val")
+        if part != "train" and (warning := check_unseen(net, chosen, parts.get("train"))):
+            log.print(warning, style="yellow")
         if promised and val is None:
             raise ConfigError(
                 "--risk and --coverage are fitted on a validation part, and there is none here; split the data by "

@@ -55,17 +55,17 @@ def divide(dataset: CellDataset, split: str, seed: int) -> tuple[tuple[CellDatas
 
 def choose_part(
     dataset: CellDataset, part: str, split: str, seed: int
-) -> tuple[CellDataset, CellDataset | None, dict[str, str]]:
-    """The part to judge, the validation part where the data set is split, and how it was, for the report."""
+) -> tuple[CellDataset, dict[str, CellDataset], dict[str, str]]:
+    """The part to judge, all parts by name where the data set is split, and how it was, for the report."""
     from cellnet.datasets import split_hash
 
     check_name("part", part, ["train", "val", "test", "all"])
     if part == "all":
-        return dataset, None, {}
+        return dataset, {}, {}
     divided, words = divide(dataset, split, seed)
-    parts = {p.part: p for p in divided}
-    check_name("part of this split", part, [name for name in parts if name])
-    return parts[part], parts.get("val"), {"split": words, "split hash": split_hash(*divided)}
+    parts = {p.part: p for p in divided if p.part}
+    check_name("part of this split", part, list(parts))
+    return parts[part], parts, {"split": words, "split hash": split_hash(*divided)}
 
 
 def parse_settings(settings: list[str]) -> dict[str, Any]:

@@ -11,7 +11,8 @@ import torch
 
 from cellnet.datasets import CellDataset, split_hash
 from cellnet.errors import ConfigError
-from cellnet.experiments.run import RunResult, check_lineage, check_three, train_and_report
+from cellnet.experiments.lineage import check_lineage
+from cellnet.experiments.run import RunResult, check_three, train_and_report
 from cellnet.experiments.study import MakeModel
 from cellnet.losses import SupConLoss
 from cellnet.models import ContrastiveClassifier

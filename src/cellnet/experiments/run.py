@@ -15,6 +15,7 @@ from cellnet.cards import WeightsCard
 from cellnet.datasets import CellDataset, split_hash, write_split
 from cellnet.errors import DataError
 from cellnet.evaluation import Report, evaluate
+from cellnet.experiments.lineage import check_lineage, check_origin, name_of, seen_before
 from cellnet.images import Preprocess, nucleus_share
 from cellnet.inference import fit_familiarity
 from cellnet.models import CellClassifier
@@ -115,9 +116,9 @@ def train_and_report(
     scoring = report.scoring()
     card = WeightsCard(
         name=name,
-        training_data=_name_of(train),
+        training_data=name_of(train),
         training_data_hash=train.fingerprint(),
-        seen=_seen(train, [*model.origins, distill.weights_card if distill else None]),
+        seen=seen_before(train, [*model.origins, distill.weights_card if distill else None]),
         split=f"{split or 'given parts'}: {shares}; split {split_digest}",
         starting_weights=starting_weights or "none (random initialisation)",
         command=command,
@@ -176,41 +177,3 @@ def check_three(parts: Sequence[CellDataset]) -> tuple[CellDataset, CellDataset,
     train, val, test = parts
     check_apart(train, test, "test")
     return train, val, test
-
-
-def _seen(train: CellDataset, ancestors: Sequence[WeightsCard | None]) -> dict[str, str]:
-    """The other data sets that a model learned from before, or through a teacher."""
-    known = {name: digest for card in ancestors if card for name, digest in card.learned_from.items()}
-    return {name: digest for name, digest in known.items() if name != _name_of(train)}
-
-
-def _name_of(part: CellDataset) -> str:
-    return part.card.name if part.card else part.labels.name
-
-
-def check_lineage(model: CellClassifier, train: CellDataset) -> None:
-    """Refuse a model to train that may have seen test images, see `check_origin`."""
-    for card in model.lineage:
-        check_origin(card, train, f"{card.name if card else 'A model'}, which this training starts from,")
-
-
-def check_origin(card: WeightsCard | None, train: CellDataset, who: str) -> None:
-    """Refuse a trained model to go on from that may have seen test images: it would tell what it saw there.
-
-    Safe are a model of the same training part, and one of other data sets.
-
-    Args:
-        card: The card of the model.
-        train: The images to train on.
-        who: What the model is here, for the message.
-
-    Raises:
-        DataError: It learned on other images of the same data set, or nobody knows on which.
-    """
-    name = _name_of(train)
-    if card is None or card.learned_from.get(name, train.fingerprint()) != train.fingerprint():
-        on = "unknown images: it has no card" if card is None else f"other images of {name!r} than this training part"
-        raise DataError(
-            f"{who} was trained on {on}. Test images may be among them, and what it learned from them would count "
-            "as success; train it on the same split (the same --split and --split-seed) and give its checkpoint folder."
-        )

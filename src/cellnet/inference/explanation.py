@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from cellnet.images import Preprocess
     from cellnet.models import CellClassifier
 
-MOVES = 4
+MOVES = 2
 """Steps a side by which Grad-CAM moves the image through a place of its maps."""
 
 GRID = 14
@@ -93,8 +93,9 @@ def explain(
     """Show which pixels spoke for a class.
 
     - ``"grad-cam"`` weighs the last feature maps by the gradient of the class's logit with respect to each of them
-      (Selvaraju et al. 2017, arXiv 1610.02391). These have 4×4 places in most networks at 128 pixels; so the maps of
-      sixteen copies, each moved by a part of a place, are laid over each other. A composite's maps are taken together.
+      (Selvaraju et al. 2017, arXiv 1610.02391). These have 4×4 places in most networks at 128 pixels; so the maps of 32
+      copies, turned and mirrored in eight ways and moved by half a place, are laid over each other. A composite's maps
+      are taken together.
     - ``"occlusion"`` covers a part of the image by its background colour, here and there, and shows where that takes
       log-probability from the class (Zeiler & Fergus 2014, arXiv 1311.2901). It needs no gradient and works with every
       network; it takes about two hundred passes.
@@ -162,9 +163,10 @@ def class_activation(model: CellClassifier, images: Tensor, target: int) -> Tens
 
 
 def grad_cam(model: CellClassifier, images: Tensor, target: int) -> Tensor:
-    """`class_activation` of the image and of copies moved by parts of a place, laid over each other again.
+    """`class_activation` of moved, turned and mirrored copies of an image, laid over each other again.
 
-    One image alone shows as few places as the last maps have.
+    One image alone shows as few places as the last maps have, and shows them displaced: layers that halve an image look
+    to one side of the middle of each place.
 
     Args:
         model: The model.
@@ -172,10 +174,21 @@ def grad_cam(model: CellClassifier, images: Tensor, target: int) -> Tensor:
         target: The class.
 
     Returns:
-        S×S.
+        S×S; that of a turned or mirrored image is turned or mirrored likewise.
     """
+    place = images.shape[-1] // class_activation(model, images, target).shape[-1]
+    total = torch.zeros(images.shape[-2:], device=images.device)
+    for turns in range(4):
+        for mirrored in (False, True):
+            copy = torch.rot90(images.flip(-1) if mirrored else images, turns, (-2, -1))
+            heat = torch.rot90(_moved_cam(model, copy, target, place), -turns, (-2, -1))
+            total += heat.flip(-1) if mirrored else heat
+    return total / 8
+
+
+def _moved_cam(model: CellClassifier, images: Tensor, target: int, place: int) -> Tensor:
+    """`class_activation` of copies moved by parts of a place of so many pixels, laid over each other again."""
     size = images.shape[-1]
-    place = size // class_activation(model, images, target).shape[-1]
     margin, steps = place // 2, sorted({i * place // MOVES for i in range(MOVES)})
     corners = [(top, left) for top in steps for left in steps]
     padded = F.pad(images.float(), [margin, place - margin] * 2, mode="reflect").to(torch.uint8)

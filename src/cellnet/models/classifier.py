@@ -198,13 +198,16 @@ class CellClassifier(ModelVerbs, nn.Module):
 
         Calibration, thresholds, probes and the size of cells go as well; `lineage` stays.
         """
-        self.origins = self.lineage
         self.forget()
         self.probes.clear()
         self.temperature, self.thresholds, self.nucleus_share = 1.0, {}, None
 
     def forget(self) -> None:
-        """Drop what holds for the model as it was loaded: card, golden logits, prediction sets and guarantee."""
+        """Drop what holds for the model as it was loaded: card, golden logits, prediction sets and guarantee.
+
+        `lineage` stays.
+        """
+        self.origins = self.lineage
         self.weights_card, self.golden, self.source = None, None, ""
         self.sets, self.risk_control = None, None
 
