@@ -3,7 +3,7 @@
     python benchmarks/robustness/maps.py mobilenet_v2 best hybrid
 
 On one of the sample images of each class: ``untrained``, the mean rank correlation of the maps with those of the same
-network with random weights (`similarity_to_untrained`); ``other_class``, with the maps of the second most probable class.
+network with random weights (`similarity_to_untrained`); ``other_class``, with those of the second most probable class.
 """
 
 from __future__ import annotations

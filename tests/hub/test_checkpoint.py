@@ -57,6 +57,12 @@ def test_a_card_that_lacks_something_is_one_clear_error(checkpoint: Path) -> Non
         summarise(read_pretrained(checkpoint))
 
 
+def test_a_run_folder_is_pointed_into(checkpoint: Path, tmp_path: Path) -> None:
+    shutil.copytree(checkpoint, tmp_path / "run" / "classifier" / "model")
+    with pytest.raises(WeightsError, match=r"run is not a checkpoint folder.* Did you mean .*run/classifier/model\?"):
+        load(tmp_path / "run")
+
+
 @pytest.mark.parametrize("storage", STORAGES)
 def test_round_trip(tiny_model: CellClassifier, synthetic: CellDataset, tmp_path: Path, storage: str) -> None:
     tiny_model.temperature = 1.7
@@ -370,10 +376,7 @@ def test_unknown_keys_are_left_alone(checkpoint: Path) -> None:
         (lambda c: c["card"].update(scorings=5), "wrong value"),
         (lambda c: c["card"].update(metrics={"accuracy": {"value": "high", "low": 0, "high": 1}}), "value of accuracy"),
         (lambda c: c["card"].update(metrics={"accuracy": 1}), "wrong value"),
-        (
-            lambda c: c["weights"].update(shared=[{"folder": "a\0b", "sha256": "", "names": {}}]),
-            "ab/model.safetensors does not exist",
-        ),
+        (lambda c: c["weights"].update(shared=[{"folder": "a\0b", "sha256": "", "names": {}}]), "does not exist"),
         (lambda c: c["architecture"].update(probes={"attributes": PROBE | {"num_features": -1}}), "is -1, which no"),
         (lambda c: c["architecture"].update(probes={"attributes": PROBE | {"num_features": 10**12}}), "no stored"),
         (lambda c: c["architecture"].update(probes={"attributes": PROBE | {"num_features": 1e12}}), "no model"),

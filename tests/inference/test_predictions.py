@@ -396,3 +396,12 @@ def test_probabilities_of_the_default_schema_round_trip(tmp_path: Path) -> None:
     rows = softmax(np.random.default_rng(1).normal(scale=9, size=(20, 8)))
     preds = Predictions([f"{i}.jpg" for i in range(20)], PBC_LABELS, rows)
     same(preds, Predictions.read_csv(preds.to_csv(tmp_path / "out.csv"), PBC_LABELS))
+
+
+def test_a_prediction_says_what_matters_in_a_line() -> None:
+    probabilities = np.array([[0.7, 0.2, 0.1], [np.nan] * 3])
+    found = Predictions(["a.png", "b.png"], THREE, probabilities, errors=[None, "is no image"], abstain=[True, True])
+    first, second = THREE.names[:2]
+    assert str(found[0]) == f"a.png: {first} 70.0 %, {second} 20.0 %, abstained"
+    assert str(found[1]) == "b.png: is no image"
+    assert len(repr(found[0])) < 200

@@ -36,13 +36,13 @@ def predict(
 
     Several processes share the work: `torchrun --nproc-per-node 4 -m cellnet predict smears/ --out smears.csv`
     """
+    for item in inputs:
+        if not item.exists():
+            raise DataError(f"There is no file or folder {item}; check the path.")
     from cellnet.images import list_images
     from cellnet.inference import check_promised, guarantees
     from cellnet.inference.sharded import predict_files
 
-    for item in inputs:
-        if not item.exists():
-            raise DataError(f"There is no file or folder {item}; check the path.")
     paths = [path for item in inputs for path in (list_images(item) if item.is_dir() else [item])]
     check_file(out)
     if out.exists() and any(path.exists() and path.samefile(out) for path in paths):

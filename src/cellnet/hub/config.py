@@ -25,6 +25,10 @@ FORMAT = 3
 the oldest format that can say what it holds: 2 are shared tensors, 3 are probes in a file of their own."""
 
 NAME = "config.json"
+
+RUN_PLACES = ("model", "classifier/model", "hybrid/model")
+"""Where a run folder of ``cellnet train`` holds its model."""
+
 THRESHOLDS = ("probability", "distance", "energy")
 
 _MAX_BYTES = 1_000_000
@@ -202,8 +206,10 @@ def _read_json(path: Path) -> dict[str, Any]:
             raise WeightsError(f"{path} has {size:,} bytes, far too many; give a cellnet checkpoint folder.")
         data = _printable(json.loads(path.read_text(encoding="utf-8")))
     except OSError as error:
+        inside = next((place for place in RUN_PLACES if (path.parent / place / NAME).is_file()), None)
+        hint = f" Did you mean {path.parent / inside}?" if inside else ""
         raise WeightsError(
-            f"{path.parent} is not a checkpoint folder: {NAME} cannot be read ({error.strerror})."
+            f"{path.parent} is not a checkpoint folder: {NAME} cannot be read ({error.strerror}).{hint}"
         ) from error
     except (ValueError, RecursionError) as error:
         raise WeightsError(f"{path} is not JSON ({error}); get the checkpoint folder again.") from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -48,8 +48,8 @@ class Explanation:
         method: How the map was made.
     """
 
-    image: Tensor
-    heatmap: NDArray[np.float32]
+    image: Tensor = field(repr=False)
+    heatmap: NDArray[np.float32] = field(repr=False)
     label: str
     probability: float
     method: str

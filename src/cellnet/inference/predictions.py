@@ -56,8 +56,8 @@ class Prediction:
     """
 
     file: str
-    schema: LabelSchema
-    probabilities: NDArray[np.float32]
+    schema: LabelSchema = field(repr=False)
+    probabilities: NDArray[np.float32] = field(repr=False)
     ood: float
     abstain: bool
     error: str | None = None
@@ -66,6 +66,13 @@ class Prediction:
     set: tuple[str, ...] | None = None
     attributes: Mapping[str, tuple[str, float]] = field(default_factory=dict, repr=False)
     explainer: Callable[..., Explanation] | None = field(default=None, repr=False)
+
+    def __str__(self) -> str:
+        """File, the two most probable classes, and what is to be said of them."""
+        if self.error is not None:
+            return f"{self.file}: {self.error}"
+        classes = ", ".join(f"{name} {100 * value:.1f} %" for name, value in self.top(2))
+        return f"{self.file}: {classes}{', abstained' if self.abstain else ''}"
 
     @property
     def description(self) -> str:
