@@ -97,7 +97,7 @@ class LabelSchema:
     def from_names(cls, names: Iterable[str], name: str = "custom") -> LabelSchema:
         """A schema from bare class names; those of PBC's classes take its spelling, description and synonyms.
 
-        A synonym that is itself one of ``names`` stays a class of its own, but for the plural of another.
+        A kind of one of them, such as a band neutrophil, stays a class of its own where it is one of ``names``.
 
         Example:
             >>> schema = LabelSchema.from_names(["Neutrophil", "Band neutrophil"])
@@ -105,12 +105,11 @@ class LabelSchema:
             (('neutrophil', 'Band neutrophil'), 0, 1)
         """
         given = list(names)
-        taken = set(map(_normal, given))
+        taken = _KINDS & set(map(_normal, given))
         classes = []
         for word in given:
             cell = _KNOWN.get(_normal(word)) or CellClass(word)
-            apart = taken - {f"{_normal(cell.name)}s"}
-            classes.append(replace(cell, synonyms=tuple(s for s in cell.synonyms if _normal(s) not in apart)))
+            classes.append(replace(cell, synonyms=tuple(s for s in cell.synonyms if _normal(s) not in taken)))
         return cls(name, tuple(classes))
 
     @classmethod
@@ -263,6 +262,8 @@ PBC_LABELS = LabelSchema(
 """PBC's eight classes in alphabetical folder order, which is also BloodMNIST's order: the default schema."""
 
 _KNOWN = {_normal(cell.name): cell for cell in PBC_LABELS}
+_KINDS = {"promyelocyte", "myelocyte", "metamyelocyte", "segmentedneutrophil", "bandneutrophil"}
+"""Synonyms of `PBC_LABELS` that are kinds of the class, and not other words for all of it."""
 
 LEUKOCYTES = LabelSchema(
     "leukocytes",
