@@ -1,6 +1,6 @@
 """What maps of attention are worth: benchmarks/results/maps.csv.
 
-    python benchmarks/robustness/maps.py mobilenet_v2 best hybrid
+    python benchmarks/robustness/maps.py mobilenet_v2
 
 On one of the sample images of each class: ``untrained``, the mean rank correlation of the maps with those of the same
 network with random weights (`similarity_to_untrained`); ``other_class``, with those of the second most probable class.

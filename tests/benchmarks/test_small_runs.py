@@ -185,3 +185,12 @@ def test_another_laboratory(script: Script, call: Callable[..., None], pbc_root:
     rows = read(tmp_path / "external.csv")
     assert [row["step"] for row in rows] == list(dict.fromkeys(row["step"] for row in rows))
     assert {row["images"] for row in rows} == {"160"}
+
+
+def test_what_maps_are_worth(script: Script, call: Callable[..., None], tmp_path: Path) -> None:
+    cellnet.create_model("cnn", image_size=16).save(tmp_path / "net", storage="float32")
+    module = script("robustness/maps", RESULTS=tmp_path)
+    call(module, tmp_path / "net")
+    rows = read(tmp_path / "maps.csv")
+    assert [row["method"] for row in rows] == ["grad-cam", "occlusion"]
+    assert all(-1 <= float(row[column]) <= 1 for row in rows for column in ("untrained", "other_class"))

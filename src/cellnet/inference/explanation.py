@@ -235,7 +235,8 @@ def similarity_to_untrained(model: CellClassifier, inputs: Any, *, method: str =
         seed: Of the random weights.
 
     Returns:
-        Mean Spearman correlation of the maps over the images, -1 to 1; near 0 is good.
+        Mean Spearman correlation of the maps over the images, -1 to 1. A cell in the middle of each image alone makes
+        maps alike, by Grad-CAM more than by occlusion.
 
     Raises:
         CellnetError: As `explain`.
