@@ -68,9 +68,9 @@ def effect(recipe: str, right: ArrayLike, base: ArrayLike, *, seed: int = 0) -> 
     per_seed, mean = differences.mean(1), float(differences.mean())
     if len(a) == 1 or not np.ptp(differences):
         # Of two classes, right and wrong, all images are of the first.
-        called = [(1 - answers[0]).astype(np.int64) for answers in (a, b)]
-        truth = np.zeros(a.shape[1], np.int64)
-        interval = paired_bootstrap(truth, *called, 2, {"accuracy": accuracy}, draws=DRAWS, seed=seed)["accuracy"]
+        truth, (first, second) = np.zeros(a.shape[1], np.int64), (1 - np.stack([a[0], b[0]])).astype(np.int64)
+        figures = {"accuracy": accuracy}
+        interval = paired_bootstrap(truth, first, second, 2, figures, draws=DRAWS, seed=seed)["accuracy"]
     else:
         low, high = np.quantile(_resampled_means(differences, np.random.default_rng(seed)), TAILS)
         interval = Estimate(mean, min(mean, float(low)), max(mean, float(high)))
