@@ -217,7 +217,7 @@ class TestHarmonise:
         assert harmonise(LabelSchema.from_names(names), PBC_LABELS).indices == (None, None, None, None, None, 5)
 
     def test_nothing_in_common(self) -> None:
-        with pytest.raises(LabelError, match=r"No class of 'custom' \(cat, dog\).*add synonyms"):
+        with pytest.raises(LabelError, match=r"'custom' \(cat, dog\).*rename the class folders to its names \(baso"):
             harmonise(LabelSchema.from_names(["cat", "dog"]), PBC_LABELS)
 
 

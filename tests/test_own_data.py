@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -39,3 +40,19 @@ def test_the_reader_of_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert sum(map(len, donors)) == len(set.union(*donors)) == 6
     assert names["comparable"].class_counts()["neutrophil"] == 12
     assert len(names["unknown"]) == 12
+
+
+def test_folders_with_names_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("lymphozyt", "stab"):
+        (tmp_path / "cells" / name).mkdir(parents=True)
+        Image.new("RGB", (16, 16)).save(tmp_path / "cells" / name / "a.png")
+    (meanings,) = [
+        code
+        for code in re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+        if "ours" in code
+    ]
+    names: dict[str, Any] = {"cellnet": cellnet, "model": SimpleNamespace(labels=cellnet.PBC_LABELS)}
+    exec(meanings, names)
+    counts = names["cells"].class_counts()
+    assert {name: n for name, n in counts.items() if n} == {"lymphocyte": 1, "neutrophil": 1}

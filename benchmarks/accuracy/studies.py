@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -99,7 +100,10 @@ def cross_validation(folder: Path) -> list[Row]:
         ("mean", "", facts["means"]),
         ("pooled", facts["pooled"]["n"], facts["pooled"]["metrics"]),
     ):
-        accuracy, macro_f1 = (str(Estimate(**figures[figure])) for figure in ("accuracy", "macro_f1"))
+        accuracy, macro_f1 = (
+            str(Estimate(*(math.nan if x is None else x for x in figures[figure].values())))
+            for figure in ("accuracy", "macro_f1")
+        )
         rows.append({"fold": name, "images": str(images), "accuracy": accuracy, "macro_f1": macro_f1})
     return rows
 

@@ -317,8 +317,9 @@ def harmonise(source: LabelSchema, target: LabelSchema) -> LabelMapping:
     found = [_counterpart(cell, target) for cell in source]
     if all(index is None for index, _ in found):
         raise LabelError(
-            f"No class of {source.name!r} ({', '.join(source.names)}) has a counterpart in {target.name!r} "
-            f"({', '.join(target.names)}); add synonyms to the schema's classes, or use other data."
+            f"No class of {source.name!r} ({', '.join(source.names)}) has a counterpart in {target.name!r}; "
+            f"rename the class folders to its names ({', '.join(target.names)}), or add these as synonyms to the "
+            "schema's classes in Python."
         )
     return LabelMapping(source, target, tuple(index for index, _ in found), tuple(reason for _, reason in found))
 

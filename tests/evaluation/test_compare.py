@@ -216,3 +216,22 @@ def test_it_is_shown_saved_and_drawn(comparison: ModelComparison, tmp_path: Path
 def test_long_names_fit() -> None:
     result = compare(predictions(answers(0)), predictions(answers(1)), names=["x" * 60, "y" * 60])
     assert max(map(len, str(result).splitlines())) <= 100
+
+
+def test_long_paths_are_told_apart() -> None:
+    runs = [f"runs/a_long_experiment_of_our_laboratory/{kind}/predictions.csv" for kind in ("first", "second")]
+    seeds = [f"a_long_experiment_of_our_laboratory_seed_{seed}" for seed in (0, 1)]
+    either = [f"{seed}_seen_beside_one_another_for_long_{seed}_" + "x" * 30 for seed in ("a", "b")]
+    alike = [f"{'x' * 30}_{kind}_{'y' * 30}" for kind in ("first", "second")]
+    for names, first, second in (
+        (runs, "first", "second"),
+        (seeds, "…" + seeds[0][-27:], "…" + seeds[1][-27:]),
+        (either, either[0][:27] + "…", either[1][:27] + "…"),
+        (alike, *alike),
+    ):
+        result = compare(predictions(answers(0)), predictions(answers(1)), names=names)
+        assert f"{first} − {second}: right alone" in str(result)
+        assert str(result.differences[0]).startswith(f"{first} − {second}: right alone")
+        (label,) = result.plot().axes[0].get_yticklabels()
+        assert len(set(label.get_text().split(" − "))) == 2
+        assert list(result.to_dict()["models"]) == names

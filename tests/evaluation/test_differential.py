@@ -194,6 +194,7 @@ def test_what_is_no_cell_is_not_counted_though_the_model_does_not_abstain() -> N
     assert (count.white_cells, count.abstained, count.strange, count.unreadable) == (4, 0, 1, 1)
     assert count["basophil"].count == 0
     assert count.to_review == ("e", "f")
+    assert count.reasons == ("strange", "unreadable")
 
 
 def test_a_report_gives_the_models_mistakes() -> None:
@@ -219,11 +220,26 @@ def test_files(tmp_path: Path) -> None:
     assert "&lt;Ward &amp; 7&gt;" in page
     assert "20 of 80 cells were called ig" in page
     assert "3 images left to a person" in page
-    assert "80.png, 81.png, 82.png" in page
+    assert "uncertain: 80.png, 81.png, 82.png" in page
+    flagged = [f"{i}.png" for i in range(60, 80)]
+    assert f"ig: {', '.join(flagged)}" in page
+    assert "takes out the model's known mistakes" in page
     plain = json.loads(json.dumps(count.to_dict(), allow_nan=False))
     assert plain["classes"]["ig"]["count"] == 20
+    assert plain["classes"]["ig"]["files"] == flagged
+    assert plain["classes"]["neutrophil"]["files"] == []
+    assert plain["reasons"] == ["uncertain"] * 3
+    assert f"  {', '.join(flagged[:10])} and 10 more" in str(count)
     assert "neutrophil" in str(count)
     assert "; 1 image left to a person" in str(differential(predictions({"neutrophil": 60}, abstained=1)))
+
+
+def test_where_nothing_can_be_corrected_a_line_says_why(tmp_path: Path) -> None:
+    unjudged, judged = (differential(predictions({"neutrophil": 60}), table) for table in (None, mistakes()))
+    for text in (str(unjudged), unjudged.to_html(tmp_path / "d.html").read_text(encoding="utf-8")):
+        assert "how often this model is mistaken is not known" in text
+        assert "takes out" not in text
+    assert not judged.caveat
 
 
 @pytest.mark.parametrize(

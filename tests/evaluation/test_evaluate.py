@@ -4,12 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from scipy.special import softmax
 
 from cellnet.cards import DatasetCard, WeightsCard
 from cellnet.datasets import CellDataset
 from cellnet.errors import ConfigError, DataError, LabelError
-from cellnet.evaluation import evaluate
+from cellnet.evaluation import calibrate, evaluate
 from cellnet.evaluation.evaluate import SMALL_GROUPS, SOME_GROUPS, TRAINING_PART, UPPER_BOUND
 from cellnet.inference import fit_thresholds
 from cellnet.inference.predictor import predict
@@ -68,6 +69,12 @@ def test_another_schema_is_refused_with_the_call_that_helps(tiny_model: CellClas
     with pytest.raises(LabelError, match="calibrate_on"):
         evaluate(tiny_model, test, calibrate_on=train.harmonise(REVERSED))
     assert evaluate(tiny_model, other.harmonise(tiny_model.labels)).accuracy == evaluate(tiny_model, synthetic).accuracy
+
+
+def test_another_network_is_judged_by_its_predictions(synthetic: CellDataset) -> None:
+    for judge in (evaluate, calibrate):
+        with pytest.raises(ConfigError, match=r"a Sequential, but a CellClassifier.*cellnet evaluate --predictions"):
+            judge(torch.nn.Sequential(), synthetic)
 
 
 def test_the_test_part_may_not_calibrate(tiny_model: CellClassifier, synthetic: CellDataset) -> None:

@@ -17,6 +17,7 @@ from scipy import stats
 
 from cellnet.datasets import CellDataset, read_split
 from cellnet.errors import ConfigError, UnknownNameError
+from cellnet.evaluation.intervals import wilson
 from cellnet.experiments import Comparison, Trial, compare_trials, repeat_splits, vary
 from cellnet.models import CellClassifier, create_model
 from cellnet.training import TrainConfig
@@ -91,16 +92,20 @@ def test_recipes_are_paired_at_the_same_seed_on_the_same_images(optimizers: tupl
     assert [row["first"] for row in rows_of(out / "pairs.csv")] == [pair.first for pair in pairs]
 
 
-def test_seeds_of_one_split_spread_without_correction(optimizers: tuple[Comparison, Path]) -> None:
-    result, out = optimizers
+def test_seeds_of_one_split_spread_without_correction(optimizers: tuple[Comparison, Path], tmp_path: Path) -> None:
+    trials, runs = optimizers[0].trials, optimizers[0].runs
+    values = [5 / 16, 6 / 16]
+    figures = [runs[0].figures | {"accuracy": wilson(16 * value, 16)} for value in values]
+    better = [replace(run, figures=one) for run, one in zip(runs[:2], figures, strict=True)]
+    result = Comparison(trials, [*better, *runs[2:]])
     assert list(result.spread) == ["optimizer=adam", "optimizer=sgd"]
-    values = [right(run).mean() for run in result.runs[:2]]
     accuracy = result.spread["optimizer=adam"]["accuracy"]
     half = stats.t.ppf(0.975, 1) * stats.sem(values)
     assert accuracy.mean.value == pytest.approx(np.mean(values))
     assert accuracy.mean.low == pytest.approx(max(np.mean(values) - half, 0))
     assert accuracy.mean.high == pytest.approx(min(np.mean(values) + half, 1))
-    rows = {(row["recipe"], row["figure"]): row for row in rows_of(out / "spread.csv")}
+    result.save(tmp_path)
+    rows = {(row["recipe"], row["figure"]): row for row in rows_of(tmp_path / "spread.csv")}
     assert len(rows) == 6
     assert float(rows["optimizer=adam", "accuracy"]["deviation"]) == pytest.approx(np.std(values, ddof=1))
 
@@ -141,6 +146,8 @@ def test_it_is_shown_and_saved(optimizers: tuple[Comparison, Path]) -> None:
     single = Comparison(result.trials[:1], result.runs[:1]).to_dict()
     assert single["spread"]["optimizer=adam"]["accuracy"]["deviation"]["value"] is None
     assert single["pairs"] == []
+    same = Comparison(result.trials[:2], result.runs[:1] * 2).to_dict()
+    assert same["spread"]["optimizer=adam"]["accuracy"]["mean"]["low"] is None
 
 
 def test_added_trials_are_trained_and_done_ones_are_not(
@@ -240,3 +247,16 @@ def test_the_effect_of_a_change_is_measured_seed_by_seed(optimizers: tuple[Compa
 def test_other_splits_of_one_recipe_are_no_effect(shuffled: tuple[Comparison, Path]) -> None:
     assert shuffled[0].effects == []
     assert not (shuffled[1] / "effects.csv").exists()
+
+
+def test_the_recipe_as_it_is_has_one_name(optimizers: tuple[Comparison, Path], tmp_path: Path) -> None:
+    result = optimizers[0]
+    trials = [replace(result.trials[0], varied={}), replace(result.trials[2], varied={"ema": 0.9})]
+    ablation = Comparison(trials, [result.runs[0], result.runs[0]])
+    ablation.save(tmp_path)
+    assert {row["recipe"] for row in rows_of(tmp_path / "spread.csv")} == {"the recipe as it is", "ema=0.9"}
+    assert [row["first"] for row in rows_of(tmp_path / "pairs.csv")] == ["the recipe as it is"]
+    text = str(ablation)
+    assert text.count("the recipe as it is") == 3
+    assert "+0.00 points [+0.00" not in text
+    json.loads((tmp_path / "compare.json").read_text())

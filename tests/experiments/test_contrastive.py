@@ -38,7 +38,10 @@ def contrastive() -> ContrastiveClassifier:
 
 
 def test_two_stages_end_in_an_ordinary_classifier(parts: list[CellDataset], tmp_path: Path) -> None:
-    result = train_contrastive(parts, net, (CONFIG, classifier_config(CONFIG)), tmp_path, dim=16, device="cpu")
+    told: list[str] = []
+    configs = (CONFIG, classifier_config(CONFIG))
+    result = train_contrastive(parts, net, configs, tmp_path, dim=16, device="cpu", announce=told.append)
+    assert [words.partition(":")[0] for words in told] == ["encoder", "classifier"]
     assert type(result.fit.model) is CellClassifier
     assert len(result.fit.history) == 5
     assert result.checkpoint == tmp_path / "classifier" / "model"

@@ -18,10 +18,15 @@ def test_the_figures_by_hand() -> None:
     assert found.difference.low <= 0.375 <= found.difference.high
 
 
-def test_no_difference_is_none() -> None:
-    same = np.random.default_rng(0).random((3, 50)) < 0.9
-    found = effect("", same, same)
-    assert (found.difference.low, found.difference.value, found.difference.high) == (0, 0, 0)
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_no_difference_has_an_interval_of_honest_width(seeds: int) -> None:
+    same = np.random.default_rng(0).random((seeds, 50)) < 0.9
+    found = effect("", same, same).difference
+    assert found.value == 0
+    assert found.low == pytest.approx(-found.high, abs=0.02)
+    assert 0.02 < found.high < 0.06
+    assert effect("", ~same & False, same | True).difference.low == pytest.approx(-1)
+    assert effect("", ~same & False, same | True).difference.high > -0.98
 
 
 def test_the_interval_is_that_of_paired_images_for_one_seed() -> None:

@@ -54,6 +54,18 @@ def test_the_model_knows_how_large_cells_looked(result: RunResult) -> None:
     assert cellnet.load_pretrained(str(result.checkpoint)).nucleus_share == expected
 
 
+def test_where_no_threshold_fits_the_report_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cellnet.inference.ood.ACCURACY_GOAL", 1.1)  # however well the few images are called
+    cells = cellnet.load_dataset("synthetic", per_class=4, image_size=16)
+    model = create_model("cnn", cells.labels, image_size=16)
+    config = cellnet.TrainConfig(epochs=1, batch_size=8)
+    report = train_and_report(cells.split((0.5, 0.25, 0.25)), model, config, tmp_path, device="cpu").report
+    assert report.notes[0].startswith("The 8 validation images fit no threshold")
+    assert "the model abstains from all" in " ".join(str(report).split())
+    saved = json.loads((tmp_path / "report" / "metrics.json").read_text())
+    assert saved["notes"][0] == report.notes[0]
+
+
 def test_two_parts_are_not_enough(result: RunResult, tmp_path: Path) -> None:
     cells = cellnet.load_dataset("synthetic", per_class=2, image_size=32)
     with pytest.raises(DataError, match="needs the parts train, val and test"):

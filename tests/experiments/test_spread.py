@@ -39,7 +39,19 @@ def test_without_correction_it_is_the_plain_t_interval() -> None:
 def test_a_share_has_no_interval_beyond_one() -> None:
     estimate = corrected_mean([0.99, 1.0, 0.98], 0.5)
     assert estimate.high == 1
-    assert corrected_mean([1.0, 1.0]) == Estimate(1, 1, 1)
+
+
+def test_runs_that_do_not_vary_give_no_interval() -> None:
+    for estimate, text in ((corrected_mean([1 / 3] * 3), "33.33 % [n/a]"), (deviation([1 / 3] * 3), "0.00 % [n/a]")):
+        assert math.isnan(estimate.low)
+        assert math.isnan(estimate.high)
+        assert str(estimate) == text
+
+
+def test_shares_deviate_by_a_half_at_most() -> None:
+    assert deviation([0.90, 0.95]).high == 0.5
+    most = deviation([0.0, 1.0])
+    assert most.value == most.high == pytest.approx(math.sqrt(0.5))  # of two, as n - 1 makes it
 
 
 def test_the_correction_covers_the_truth_where_the_plain_interval_does_not() -> None:

@@ -89,6 +89,14 @@ def test_a_line_in_a_log_says_the_same() -> None:
     assert "  loss" not in run.line  # of an epoch before
 
 
+def test_a_line_in_a_log_is_not_broken() -> None:
+    run = Run(width=40)
+    run.bar.on_fit_start(epochs=1, steps_per_epoch=10, first_step=0)
+    run.bar.on_epoch_end(ROW, [ROW], improved=True)
+    assert run.line.startswith("epoch   1  train loss")
+    assert run.line.endswith("best")
+
+
 def test_lines_in_a_log_keep_their_distance() -> None:
     run = Run(log_every=60.0)
     run.bar.on_fit_start(epochs=1, steps_per_epoch=1000, first_step=0)

@@ -112,7 +112,7 @@ def train(
         from cellnet.experiments import classifier_config, train_contrastive
 
         make, stages_of = recipe.maker(images.labels), (config, classifier_config(config, fine_tune=fine_tune))
-        result = train_contrastive(parts, make, stages_of, out, fine_tune=fine_tune, **shared)
+        result = train_contrastive(parts, make, stages_of, out, fine_tune=fine_tune, announce=log.print, **shared)
     else:
         torch.manual_seed(config.seed)  # the initial weights too: the same words give the same model
         net = recipe.create(images.labels)

@@ -57,7 +57,7 @@ def calibrate(
         progress: Show a progress bar on standard error.
 
     Raises:
-        ConfigError: A test part, or a risk or coverage that is not between 0 and 1.
+        ConfigError: A test part, a risk or coverage that is not between 0 and 1, or no `CellClassifier`.
         LabelError: The images have other classes than the model; the message names the call that harmonises.
         UnknownNameError: An unknown method.
         DataError: No readable image, or a guarantee that these cannot give.
@@ -110,12 +110,19 @@ def calibrate(
 
 
 def check_classes(model: CellClassifier, dataset: CellDataset, argument: str) -> None:
-    """Refuse images that are none, or whose classes are not the model's.
+    """Refuse what is no model with classes, images that are none, or whose classes are not the model's.
 
     Raises:
+        ConfigError: No `CellClassifier`; the message says how to judge another network.
         LabelError: Other classes; the message names the call that harmonises.
         DataError: No images.
     """
+    if getattr(model, "labels", None) is None:
+        raise ConfigError(
+            f"The model is a {type(model).__name__}, but a CellClassifier is needed. Write the predictions of another "
+            "network into a CSV file with the columns file, target and one of probabilities for each class, and judge "
+            "it by `cellnet evaluate --predictions FILE.csv`."
+        )
     if dataset.labels.hash != model.labels.hash:
         raise LabelError(
             f"{argument} has the classes {', '.join(dataset.labels.names)}, but the model has "

@@ -22,7 +22,7 @@ from cellnet.evaluation.intervals import Estimate
 from cellnet.evaluation.paired import Pair, mcnemar_of_pairs, paired_bootstrap
 from cellnet.evaluation.report import Report
 from cellnet.evaluation.tables import FIGURES, TITLES, figure_table
-from cellnet.evaluation.text import WIDTH, shorten
+from cellnet.evaluation.text import WIDTH, tell_apart
 from cellnet.files import write_rows, write_text
 from cellnet.inference import Predictions
 from cellnet.labels import harmonise
@@ -45,7 +45,10 @@ class Difference:
     figures: dict[str, Estimate]
 
     def __str__(self) -> str:
-        first, second = shorten(self.test.first, 28), shorten(self.test.second, 28)
+        return self.text(*tell_apart([self.test.first, self.test.second], 28))
+
+    def text(self, first: str, second: str) -> str:
+        """The figures in words, with these names for the two."""
         alone = f"right alone {self.test.only_first:,} and {self.test.only_second:,} times"
         lines = [f"{first} − {second}: {alone}, p = {self.test.p_holm:.2g}"]
         return "\n".join(lines + [f"  {TITLES[name]:<20}{points(figure)}" for name, figure in self.figures.items()])
@@ -79,13 +82,21 @@ class ModelComparison:
         return _GROUPED_TEST if self.grouped else _TEST
 
     def __str__(self) -> str:
-        table = figure_table("model", [(shorten(name, 18), f"{self.n:,}", one) for name, one in self.models.items()])
+        names = self._names(18)
+        table = figure_table("model", [(names[name], f"{self.n:,}", one) for name, one in self.models.items()])
         heading = textwrap.wrap(f"Differences in points with 95 % intervals; {self._test}", WIDTH)
-        return "\n".join([table, "", *heading, *map(str, self.differences)])
+        names = self._names(28)
+        texts = [one.text(names[one.test.first], names[one.test.second]) for one in self.differences]
+        return "\n".join([table, "", *heading, *texts])
+
+    def _names(self, width: int) -> dict[str, str]:
+        """What each model is called where there is little room."""
+        return dict(zip(self.models, tell_apart(list(self.models), width), strict=True))
 
     def plot(self) -> Figure:
         """The differences with their intervals, a row a pair."""
-        rows = {f"{one.test.first} − {one.test.second}": one.figures for one in self.differences}
+        names = self._names(20)
+        rows = {f"{names[one.test.first]} − {names[one.test.second]}": one.figures for one in self.differences}
         return plots.differences(rows, TITLES)
 
     def to_dict(self) -> dict[str, Any]:

@@ -37,6 +37,14 @@ FALSE_ALARMS = 0.01
 SOUGHT = 0.02
 """Share of a class at which the sensitivity of its flag is stated."""
 
+MOST_FILES = 10
+"""More of a flagged class are not printed, but stand in the page and the JSON."""
+
+UNJUDGED = (
+    "Nothing is corrected and no class flagged: how often this model is mistaken is not known. Its card has no such "
+    "figures, or they are of a model that was asked otherwise (--adapt, --tta, --classes)."
+)
+
 DRAWS, STEPS, SEED = 2000, 200, 0
 
 
@@ -53,6 +61,7 @@ class ClassCount:
             not known.
         flag: Why the class should be looked at, a sentence, or nothing.
         note: What a reader of its flag must know, or nothing.
+        files: Where it is flagged, the files that were called so.
     """
 
     label: str
@@ -62,6 +71,7 @@ class ClassCount:
     corrected: Estimate
     flag: str = ""
     note: str = ""
+    files: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -75,6 +85,7 @@ class Differential:
         strange: Images that look like none of those that the model learned from, if any is a cell.
         unreadable: Images that could not be read.
         to_review: Files of these images.
+        reasons: Why each of these is left to a person: ``"unreadable"``, ``"strange"`` or ``"uncertain"``.
 
     Example:
         >>> from cellnet.inference import Predictions
@@ -91,6 +102,7 @@ class Differential:
     unreadable: int
     strange: int = 0
     to_review: tuple[str, ...] = ()
+    reasons: tuple[str, ...] = ()
 
     def __getitem__(self, label: str) -> ClassCount:
         for row in self.rows:
@@ -112,7 +124,13 @@ class Differential:
                 f"{row.label:<{width}}  {row.count:>6}  {format(row.share, '.1%'):<22}"
                 f"{format(row.corrected, '.1%')}{unit}"
             )
-        return "\n".join((*lines, self.overview, *self.flags))
+        lines += [self.overview, *([self.caveat] if self.caveat else [])]
+        for row in self.rows:
+            if row.flag:
+                names = ", ".join(row.files[:MOST_FILES])
+                more = f" and {len(row.files) - MOST_FILES} more" if len(row.files) > MOST_FILES else ""
+                lines += [row.flag, f"  {names}{more}"]
+        return "\n".join(lines)
 
     @property
     def overview(self) -> str:
@@ -120,6 +138,19 @@ class Differential:
         strange = f"{self.strange:,} unlike the cells that the model knows, " if self.strange else ""
         left = f"{self.abstained:,} image{'' if self.abstained == 1 else 's'} left to a person"
         return f"{self.white_cells:,} white cells; {left}, {strange}{self.unreadable:,} unreadable"
+
+    @property
+    def caveat(self) -> str:
+        """Why nothing is corrected, a sentence, or nothing where something is."""
+        return UNJUDGED if all(math.isnan(row.corrected.value) for row in self.rows) else ""
+
+    @property
+    def left(self) -> dict[str, list[str]]:
+        """The files to review by their reason."""
+        found: dict[str, list[str]] = {}
+        for file, reason in zip(self.to_review, self.reasons, strict=True):
+            found.setdefault(reason, []).append(file)
+        return found
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as plain JSON types; what does not exist is None."""
@@ -129,6 +160,7 @@ class Differential:
             "strange": self.strange,
             "unreadable": self.unreadable,
             "to_review": list(self.to_review),
+            "reasons": list(self.reasons),
             "classes": {
                 row.label: {
                     "counted": row.counted,
@@ -137,6 +169,7 @@ class Differential:
                     "corrected": _plain(row.corrected),
                     "flag": row.flag,
                     "note": row.note,
+                    "files": list(row.files),
                 }
                 for row in self.rows
             },
@@ -244,9 +277,22 @@ def differential(
         flag, note = "", ""
         if label in flagged and draws is not None and judged is not None and judged[label].any():
             flag, note = _flag(cell.name, label, counts, draws)
-        rows.append(ClassCount(cell.name, bool(counted[label]), n, share, corrected[label], flag, note))
-    review = tuple(predictions.files[i] for i in np.flatnonzero(left))
-    return Differential(tuple(rows), white, abstained, int(unreadable.sum()), int(unlike.sum()), review)
+        files = _files(predictions, np.flatnonzero(~left)[called == label]) if flag else ()
+        rows.append(ClassCount(cell.name, bool(counted[label]), n, share, corrected[label], flag, note, files))
+    reasons = np.select([unreadable, unlike], ["unreadable", "strange"], "uncertain")[left]
+    return Differential(
+        tuple(rows),
+        white,
+        abstained,
+        int(unreadable.sum()),
+        int(unlike.sum()),
+        _files(predictions, np.flatnonzero(left)),
+        tuple(map(str, reasons)),
+    )
+
+
+def _files(predictions: Predictions, rows: NDArray[np.int64]) -> tuple[str, ...]:
+    return tuple(predictions.files[row] for row in rows)
 
 
 def _of_pbc(cell: CellClass) -> CellClass | None:

@@ -36,7 +36,7 @@ _AT_ONCE = 2**22
 
 @dataclass(frozen=True)
 class Estimate:
-    """A figure with its 95 % interval; NaN where the figure does not exist.
+    """A figure with its 95 % interval; NaN where the figure, or its interval alone, does not exist.
 
     Args:
         value: The figure, as measured.
@@ -66,10 +66,9 @@ class Estimate:
         if math.isnan(self.value):
             return "n/a"
         spec = spec or ".2%"
-        value, low, high = (format(x, spec) for x in (self.value, self.low, self.high))
-        if spec.endswith("%"):
-            return f"{value[:-1]} % [{low[:-1]}–{high[:-1]}]"
-        return f"{value} [{low}–{high}]"
+        sign = " %" if spec.endswith("%") else ""
+        value, low, high = (format(x, spec).removesuffix("%") for x in (self.value, self.low, self.high))
+        return f"{value}{sign} [n/a]" if math.isnan(self.low) else f"{value}{sign} [{low}–{high}]"
 
 
 NOT_AVAILABLE = Estimate(math.nan, math.nan, math.nan)

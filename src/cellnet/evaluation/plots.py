@@ -147,7 +147,7 @@ def differences(pairs: Mapping[str, Mapping[str, Estimate]], titles: Mapping[str
         axes.grid(axis="x", color=RULE, linewidth=0.6)
         axes.tick_params(axis="y", length=0, labelcolor=INK)
         axes.spines["left"].set_visible(False)
-    panels[0].set_yticks(range(len(pairs)), [shorten(pair, 44) for pair in pairs], parse_math=False)
+    panels[0].set_yticks(range(len(pairs)), list(pairs), parse_math=False)
     panels[0].set_ylim(len(pairs) - 0.5, -0.5)
     return figure
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -32,6 +34,28 @@ def shorten(name: str, width: int = NAME_WIDTH) -> str:
         'segmented neutrophi…'
     """
     return name if len(name) <= width else name[: width - 1] + "…"
+
+
+def tell_apart(names: Sequence[str], width: int) -> list[str]:
+    """Different names, or paths without the folders that all begin or end with, that are still different.
+
+    They take at most ``width`` characters, unless neither their beginnings nor their ends would then tell them apart.
+
+    Example:
+        >>> tell_apart(["runs/first/predictions.csv", "runs/second/predictions.csv"], 18)
+        ['first', 'second']
+        >>> tell_apart(["a_long_experiment_of_seed_0", "a_long_experiment_of_seed_1"], 18)
+        ['…eriment_of_seed_0', '…eriment_of_seed_1']
+    """
+    parts = [re.split(r"[/\\]", name) for name in names]
+    for end in (0, -1):
+        while min(map(len, parts)) > 1 and len({part[end] for part in parts}) == 1:
+            for part in parts:
+                part.pop(end)
+    whole = ["/".join(part) for part in parts]
+    tails = [name if len(name) <= width else "…" + name[1 - width :] for name in whole]
+    cuts = ([shorten(name, width) for name in whole], tails)
+    return next((cut for cut in cuts if len(set(cut)) == len(names)), whole)
 
 
 def headline(report: Report) -> str:

@@ -16,12 +16,13 @@ from cellnet.evaluation import Estimate
 from cellnet.evaluation.paired import Pair, mcnemar_of_pairs
 from cellnet.evaluation.tables import FIGURES, figure_table
 from cellnet.experiments.effects import Effect, effect
-from cellnet.experiments.spread import MEAN_METHOD, Spread, spread
+from cellnet.experiments.spread import MEAN_METHOD, Spread, plain, spread
 from cellnet.experiments.study import StudyRun
 from cellnet.experiments.trials import Trial
 from cellnet.files import write_rows, write_text
 
 UNCHANGED = "the recipe as it is"
+"""What a recipe or run is called in which nothing is varied."""
 
 MOST_PAIRS = 12
 """More of them are not printed, but only written."""
@@ -59,6 +60,11 @@ class Comparison:
         return spread([run.figures[figure] for run in runs], test_per_train)
 
     @property
+    def _unchanged(self) -> str:
+        """Name of the recipe in which nothing is varied; where it is the only one, it needs none."""
+        return UNCHANGED if any(trial.recipe for trial in self.trials) else ""
+
+    @property
     def effects(self) -> list[Effect]:
         """What each recipe does beside the first one, over the seeds that both have, on each split; see `effect`."""
         right: dict[str, dict[tuple[int, int], NDArray[np.bool_]]] = {}
@@ -80,7 +86,7 @@ class Comparison:
         one_recipe = len({trial.recipe for trial in self.trials}) == 1
         return mcnemar_of_pairs(
             [
-                ((a.name, _right(run_a)), (b.name, _right(run_b)))
+                ((a.name or UNCHANGED, _right(run_a)), (b.name or UNCHANGED, _right(run_b)))
                 for (a, run_a), (b, run_b) in itertools.combinations(zip(self.trials, self.runs, strict=True), 2)
                 if a.split_seed == b.split_seed and (one_recipe or a.config.seed == b.config.seed)
             ]
@@ -88,15 +94,15 @@ class Comparison:
 
     def __str__(self) -> str:
         lines = [
-            (trial.name or "run", f"{run.n:,}", run.figures) for trial, run in zip(self.trials, self.runs, strict=True)
+            (trial.name or UNCHANGED, f"{run.n:,}", run.figures)
+            for trial, run in zip(self.trials, self.runs, strict=True)
         ]
         blocks = [figure_table("run", lines)]
-        unchanged = "all runs" if len(self.spread) == 1 else UNCHANGED
         for recipe, figures in self.spread.items():
             accuracy = figures["accuracy"]
             if accuracy.runs > 1:
                 blocks.append(
-                    f"{recipe or unchanged}: mean accuracy {accuracy.mean}, "
+                    f"{recipe or self._unchanged or 'all runs'}: mean accuracy {accuracy.mean}, "
                     f"standard deviation {accuracy.deviation},\n"
                     f"  lowest {accuracy.lowest}, highest {accuracy.highest}"
                 )
@@ -115,11 +121,11 @@ class Comparison:
         return "\n\n".join(blocks)
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything as plain JSON types; the deviation of a single run is None."""
+        """Everything as plain JSON types; None for the deviation of one run, and intervals of runs that do not vary."""
         return {
             "runs": self.rows,
             "spread": {
-                recipe: {figure: _plain(asdict(one)) for figure, one in figures.items()}
+                recipe: {figure: plain(asdict(one)) for figure, one in figures.items()}
                 for recipe, figures in self.spread.items()
             },
             "intervals_of_means": MEAN_METHOD,
@@ -140,7 +146,7 @@ class Comparison:
         write_rows(
             out / "spread.csv",
             [
-                {"recipe": recipe, "figure": figure, "runs": one.runs, **_flat(one)}
+                {"recipe": recipe or self._unchanged, "figure": figure, "runs": one.runs, **_flat(one)}
                 for recipe, figures in self.spread.items()
                 for figure, one in figures.items()
             ],
@@ -182,10 +188,3 @@ def _flat(one: Spread) -> dict[str, float]:
         estimate: Estimate = getattr(one, name)
         cells |= {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
     return cells
-
-
-def _plain(tree: Any) -> Any:
-    """A tree with None for NaN, which JSON does not know."""
-    if isinstance(tree, dict):
-        return {key: _plain(value) for key, value in tree.items()}
-    return None if tree != tree else tree  # NaN is the only value that differs from itself

@@ -13,11 +13,12 @@ from cellnet.datasets import CellDataset, split_hash
 from cellnet.errors import ConfigError
 from cellnet.experiments.lineage import check_lineage
 from cellnet.experiments.run import RunResult, check_three, train_and_report
-from cellnet.experiments.study import MakeModel
+from cellnet.experiments.study import Announce, MakeModel
 from cellnet.losses import SupConLoss
 from cellnet.models import ContrastiveClassifier
 from cellnet.training import Callback, TrainConfig, Trainer
 from cellnet.training.objectives import Contrastive
+from cellnet.training.processes import on_main_process
 
 CLASSIFIER_EPOCHS = 5
 """Epochs of the second stage, where nothing else is said."""
@@ -54,6 +55,7 @@ def train_contrastive(
     callbacks: Sequence[Callback] = (),
     command: str = "",
     starting_weights: str = "",
+    announce: Announce | None = None,
 ) -> RunResult:
     """Train an encoder by contrast, then a classifier on its features (Khosla et al. 2020, arXiv 2004.11362).
 
@@ -77,6 +79,7 @@ def train_contrastive(
         callbacks: Things that watch both stages.
         command: See `train_and_report`.
         starting_weights: Where the encoder's weights start from.
+        announce: Told in words which stage begins.
 
     Returns:
         What the second stage gave: an ordinary classifier and its report, with the features of the test part.
@@ -103,12 +106,15 @@ def train_contrastive(
         starting_weights=starting_weights,
         facts={"split": split, "split_hash": split_hash(train, val, test), "command": command},
     )
+    tell = announce or (lambda words: None)
+    on_main_process(lambda: tell(f"encoder: {len(train):,} images to train on"), device)
     trainer.fit(train, val, resume=resume)
 
     classifier = model.classifier()
     if not fine_tune:
         classifier.freeze_backbone()
     torch.manual_seed(config.seed)
+    on_main_process(lambda: tell(f"classifier: {len(train):,} images to train on, {len(test):,} to judge on"))
     return train_and_report(
         parts,
         classifier,

@@ -16,7 +16,7 @@ from cellnet.datasets import CellDataset
 from cellnet.errors import ConfigError
 from cellnet.evaluation import Estimate, Report
 from cellnet.evaluation.tables import FIGURES, figure_table
-from cellnet.experiments.spread import MEAN_METHOD, corrected_mean
+from cellnet.experiments.spread import MEAN_METHOD, corrected_mean, plain
 from cellnet.experiments.study import Announce, MakeModel, StudyFolder, StudyRun
 from cellnet.files import atomic_path, write_rows, write_text
 from cellnet.inference import Predictions
@@ -57,11 +57,11 @@ class CrossValidation:
         return f"{self.report.title}\n\n{figure_table('fold', lines, summary)}\n\nmean: {MEAN_METHOD}"
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything as plain JSON types."""
+        """Everything as plain JSON types; the interval of a mean of folds that do not vary is None."""
         return {
             "k": self.k,
             "repeats": len(self.folds) // self.k,
-            "means": {name: mean.to_dict() for name, mean in self.means.items()},
+            "means": {name: plain(mean.to_dict()) for name, mean in self.means.items()},
             "intervals_of_means": MEAN_METHOD,
             "folds": self.rows,
             "pooled": self.report.to_dict(),

@@ -10,6 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 from cellnet.errors import DataError
 from cellnet.evaluation import Estimate
 from cellnet.evaluation.intervals import TAILS
+from cellnet.evaluation.metrics import accuracy
+from cellnet.evaluation.paired import paired_bootstrap
 
 DRAWS = 2000
 
@@ -39,7 +41,8 @@ def effect(recipe: str, right: ArrayLike, base: ArrayLike, *, seed: int = 0) -> 
     """The effect of a change, from the answers of both recipes.
 
     Images and seeds are resampled, each by itself (the pigeonhole bootstrap), so that the interval holds for other
-    images and, as far as a few seeds can tell, for other seeds.
+    images and, as far as a few seeds can tell, for other seeds. A single seed, or recipes that differ by the same on
+    all images, have the interval of `paired_bootstrap`, which holds for other images alone.
 
     Args:
         recipe: What is different, in words.
@@ -62,10 +65,15 @@ def effect(recipe: str, right: ArrayLike, base: ArrayLike, *, seed: int = 0) -> 
     if a.shape != b.shape or a.ndim != 2:
         raise DataError(f"Answers of shape {a.shape} and {b.shape} cannot be compared; give seeds × images of both.")
     differences = a - b
-    drawn = _resampled_means(differences, np.random.default_rng(seed))
     per_seed, mean = differences.mean(1), float(differences.mean())
-    low, high = np.quantile(drawn, TAILS)
-    interval = Estimate(mean, min(mean, float(low)), max(mean, float(high)))
+    if len(a) == 1 or not np.ptp(differences):
+        # Of two classes, right and wrong, all images are of the first.
+        truth, (first, second) = np.zeros(a.shape[1], np.int64), (1 - np.stack([a[0], b[0]])).astype(np.int64)
+        figures = {"accuracy": accuracy}
+        interval = paired_bootstrap(truth, first, second, 2, figures, draws=DRAWS, seed=seed)["accuracy"]
+    else:
+        low, high = np.quantile(_resampled_means(differences, np.random.default_rng(seed)), TAILS)
+        interval = Estimate(mean, min(mean, float(low)), max(mean, float(high)))
     return Effect(recipe, len(a), float(a.mean()), interval, float(per_seed.min()), float(per_seed.max()))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -18,11 +18,17 @@ from cellnet.evaluation import Report, evaluate
 from cellnet.experiments.lineage import check_lineage, check_origin, name_of, seen_before
 from cellnet.images import Preprocess, nucleus_share
 from cellnet.inference import fit_familiarity
+from cellnet.inference.ood import NEVER_ACCEPT
 from cellnet.models import CellClassifier
 from cellnet.training import Callback, Fit, TrainConfig, Trainer
 from cellnet.training.parts import check_apart
 from cellnet.training.processes import on_main_process
 from cellnet.training.provenance import machine
+
+NO_THRESHOLD = (
+    "The {} fit no threshold, since no probability promises enough right answers on them: the model abstains from all. "
+    "Give more validation images, or train longer."
+)
 
 
 @dataclass(frozen=True)
@@ -112,6 +118,9 @@ def train_and_report(
         features=features,
         settings={"split": split or "given parts", "split hash": split_digest},
     )
+    if fit.model.thresholds["probability"] >= NEVER_ACCEPT:
+        few = f"{len(val):,} validation image{'' if len(val) == 1 else 's'}"
+        report = replace(report, notes=(NO_THRESHOLD.format(few), *report.notes))
     shares = ", ".join(f"{len(part)} {part.part}" for part in parts)
     scoring = report.scoring()
     card = WeightsCard(

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy.special import chdtri, stdtrit
 
 from cellnet.errors import ConfigError
@@ -31,7 +32,8 @@ def corrected_mean(values: ArrayLike, test_per_train: float = 0.0) -> Estimate:
             about these images alone.
 
     Returns:
-        The mean and its interval, cut at 0 and 1.
+        The mean and its interval, cut at 0 and 1; of runs that do not vary the interval is NaN, since they say nothing
+        of how far others would.
 
     Raises:
         ConfigError: Fewer than two values.
@@ -47,6 +49,8 @@ def corrected_mean(values: ArrayLike, test_per_train: float = 0.0) -> Estimate:
     if n < 2:
         raise ConfigError(f"The spread of {n} run(s) says nothing; make at least two.")
     mean = float(table.mean())
+    if _constant(table):
+        return Estimate(mean, math.nan, math.nan)
     half = float(stdtrit(n - 1, TAILS[1])) * math.sqrt((1 / n + test_per_train) * float(table.var(ddof=1)))
     return Estimate(mean, min(mean, max(0.0, mean - half)), max(mean, min(1.0, mean + half)))
 
@@ -54,10 +58,11 @@ def corrected_mean(values: ArrayLike, test_per_train: float = 0.0) -> Estimate:
 def deviation(values: ArrayLike) -> Estimate:
     """The standard deviation of a figure over several runs, with its chi-squared interval.
 
-    The interval takes the runs as independent and normal; for a handful of runs it is wide, as it must be.
+    The interval takes the runs as independent and normal; for a handful of runs it is wide, as it must be. No share
+    deviates by more than a half. Runs that do not vary give no interval.
 
     Args:
-        values: One number a run; of a single one there is no deviation.
+        values: One share a run, 0 to 1; of a single one there is no deviation.
 
     Example:
         >>> print(f"{deviation([0.97, 0.98, 0.96, 0.97, 0.98]):.3f}")
@@ -66,10 +71,23 @@ def deviation(values: ArrayLike) -> Estimate:
     table = np.asarray(values, np.float64)
     if len(table) < 2:
         return NOT_AVAILABLE
+    if _constant(table):
+        return Estimate(0.0, math.nan, math.nan)
     freedom, s = len(table) - 1, float(table.std(ddof=1))
     # chdtri wants the upper tail: the larger quantile belongs to the lower end.
     low, high = (s * math.sqrt(freedom / float(chdtri(freedom, tail))) for tail in TAILS)
-    return Estimate(s, low, high)
+    return Estimate(s, low, max(s, min(high, 0.5)))
+
+
+def _constant(values: NDArray[np.float64]) -> bool:
+    return float(np.ptp(values)) < 1e-12  # equal but for the order of sums
+
+
+def plain(tree: Any) -> Any:
+    """A tree with None for NaN, which JSON does not know."""
+    if isinstance(tree, dict):
+        return {key: plain(value) for key, value in tree.items()}
+    return None if tree != tree else tree  # NaN is the only value that differs from itself
 
 
 @dataclass(frozen=True)

@@ -110,7 +110,8 @@ class ProgressBar(Callback):
         return task
 
     def _print(self, *words: str) -> None:
-        self.console.print("  ".join(filter(None, words)), highlight=False)
+        # Nobody made a log file as narrow as a console that is none is taken to be.
+        self.console.print("  ".join(filter(None, words)), highlight=False, soft_wrap=not self.console.is_terminal)
 
 
 class _Throughput(ProgressColumn):
