@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from cellnet.errors import ConfigError, DataError
-from cellnet.files import atomic_path
+from cellnet.errors import DataError
+from cellnet.files import atomic_path, check_picture
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -60,9 +59,7 @@ def plot(dataset: CellDataset, path: str | os.PathLike[str] | None = None, per_c
         for axis, place in zip(line, np.linspace(0, len(members) - 1, count).round().astype(int), strict=False):
             axis.imshow(dataset.image(members[place]).permute(1, 2, 0).numpy())
     if path is not None:
-        formats = figure.canvas.get_supported_filetypes()
-        if Path(path).suffix[1:].lower() not in formats:
-            raise ConfigError(f"Cannot draw into {os.fspath(path)!r}; use a name that ends in .png, .pdf or .svg.")
+        check_picture(path)
         with atomic_path(path) as temporary:
             figure.savefig(temporary)
     return figure
