@@ -3,10 +3,11 @@ r"""Train every row of the study's table, and write it with its intervals beside
     python -m benchmarks.accuracy run --protocol study --rows all --data packed/pbc96 --image-size 96 \
         --starts weights --budget 600
     python -m benchmarks.accuracy run --protocol honest --rows cnn,xception --data data --epochs 12
+    python -m benchmarks.accuracy judge --weights all --data data --only benchmarks/pool.txt
     python -m benchmarks.accuracy rehearse
 
 Give the same words again to continue: rows that are done are read, one that was cut off goes on where it was.
-Rows that were trained on a GPU go to gpu.csv, others to cpu.csv.
+Rows that were trained on a GPU go to gpu.csv, others to cpu.csv. `judge` writes rows of the weights that ship.
 """
 
 from __future__ import annotations
@@ -22,10 +23,12 @@ import torch
 from benchmarks.accuracy.rehearsal import IMAGE_SIZE, PER_CLASS, small_rows, write_start
 from benchmarks.accuracy.rows import ROWS, choose
 from benchmarks.accuracy.run import Table
+from benchmarks.accuracy.shipped import judge, shipped_names
 from benchmarks.accuracy.table import RESULTS
 from benchmarks.accuracy.tasks import Setting, Task, tasks_of
 
 from cellnet.cli.console import log
+from cellnet.cli.inputs import open_dataset
 from cellnet.datasets import CellDataset, PackedCells, load_dataset
 from cellnet.errors import CellnetError, ConfigError
 from cellnet.experiments import list_protocols, load_protocol
@@ -44,7 +47,14 @@ def create_parser() -> argparse.ArgumentParser:
     run = commands.add_parser("run", help="train rows on a data set")
     run.add_argument("--data", type=Path, default=Path("data"), help="a packed set, or the folder that holds PBC")
     run.add_argument("--out", type=Path, default=Path("runs/table"), help="folder of the trainings")
-    run.add_argument("--results", type=Path, default=RESULTS, help="folder of cpu.csv and gpu.csv")
+    judge = commands.add_parser("judge", help="judge the weights that ship, by the honest protocol")
+    judge.add_argument("--weights", default="all", help="all, or names by comma")
+    judge.add_argument("--data", type=Path, default=Path("data"), help="the folder that holds PBC")
+    judge.add_argument(
+        "--only", type=Path, metavar="FILE", help="judge on these images alone, e.g. benchmarks/pool.txt"
+    )
+    for command in (run, judge):
+        command.add_argument("--results", type=Path, default=RESULTS, help="folder of cpu.csv and gpu.csv")
     run.add_argument("--hub", action="store_true", help="start from the Hub's ImageNet weights, as the study did")
     rehearse = commands.add_parser("rehearse", help="train small networks on drawn cells, to see that it works")
     rehearse.add_argument("--out", type=Path, default=Path("runs/rehearsal"), help="folder of trainings and results")
@@ -67,8 +77,8 @@ def create_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def carry_out(given: argparse.Namespace) -> list[str]:
-    """Do what the words say.
+def train_rows(given: argparse.Namespace) -> list[str]:
+    """Train rows of a data set, or small ones of drawn cells.
 
     Returns:
         What went wrong, a line for each row that failed.
@@ -108,13 +118,35 @@ def carry_out(given: argparse.Namespace) -> list[str]:
     def command(task: Task, epochs: int) -> str:
         return command_of(given, task, epochs)
 
-    def say(line: str) -> None:
-        log.print(line, markup=False, soft_wrap=True)
-
     table = Table(out, images, tasks, results, say=say, callbacks=[ProgressBar(log)], command=command)
     failures = table.run(given.epochs, given.budget)
     say(f"Table: {table.file}")
     return failures
+
+
+def judge_weights(given: argparse.Namespace) -> list[str]:
+    """Judge weights that ship.
+
+    Returns:
+        What went wrong, a line for each row that failed.
+
+    Raises:
+        CellnetError: Words that cannot be used.
+    """
+    names = shipped_names()
+    wanted = {check_name("weights", word.strip(), [*names, "all"]) for word in given.weights.split(",")}
+
+    def command(name: str) -> str:
+        words = [*shlex.split(PROGRAM), "judge", "--weights", name, "--data", typed(given.data)]
+        return shlex.join(words + ([] if given.only is None else ["--only", typed(given.only)]))
+
+    images = open_dataset("pbc", given.data, None, given.only)
+    return judge(names if "all" in wanted else sorted(wanted), images, given.results, say=say, command=command)
+
+
+def say(line: str) -> None:
+    """Tell how far the command is."""
+    log.print(line, markup=False, soft_wrap=True)
 
 
 def check_time(epochs: int | None, budget: float | None) -> None:
@@ -165,7 +197,7 @@ def open_data(path: Path, tasks: Sequence[Task]) -> CellDataset:
 
 
 def command_of(given: argparse.Namespace, task: Task, epochs: int) -> str:
-    """What to type for one row alone. An absolute path is given by its last name: no other machine has it."""
+    """What to type for one row alone."""
     words = [*shlex.split(PROGRAM), given.what, "--protocol", given.protocol, "--rows", task.row.name]
     if task.shuffled:
         words += ["--shuffling", task.shuffled]
@@ -173,17 +205,23 @@ def command_of(given: argparse.Namespace, task: Task, epochs: int) -> str:
     paths = {"data": getattr(given, "data", None), "starts": given.starts if task.row.start == "file" else None}
     for name, path in paths.items():
         if path is not None:
-            words += [f"--{name}", path.name if path.is_absolute() else str(path)]
+            words += [f"--{name}", typed(path)]
     if given.norm_batches:
         words += ["--norm-batches", str(given.norm_batches)]
     words += [f"--{name}" for name in ("hub", "compile") if getattr(given, name, False)]
     return shlex.join([*words, "--device", task.setting.device])
 
 
+def typed(path: Path) -> str:
+    """A path for a command that others type; an absolute one is given by its last name: no other machine has it."""
+    return path.name if path.is_absolute() else str(path)
+
+
 def main(words: Sequence[str] | None = None) -> int:
     """Run the command; 0 where all rows are in the table, 1 where one is not, 130 or 143 where it was ended."""
     try:
-        failures = carry_out(create_parser().parse_args(words))
+        given = create_parser().parse_args(words)
+        failures = judge_weights(given) if given.what == "judge" else train_rows(given)
     except CellnetError as error:
         log.print(f"Error: {error}", style="red", markup=False, soft_wrap=True)
         return int(getattr(error, "exit_code", 1))

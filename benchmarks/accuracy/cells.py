@@ -15,10 +15,11 @@ from benchmarks.accuracy.published import PUBLISHED
 from benchmarks.accuracy.tasks import Task
 
 from cellnet.datasets import CellDataset, split_hash
-from cellnet.evaluation import Estimate
+from cellnet.evaluation import Estimate, Report
 from cellnet.evaluation.intervals import wilson
 from cellnet.experiments import RunResult
 from cellnet.inference import predict
+from cellnet.models import CellClassifier
 
 Cells = dict[str, str]
 
@@ -49,14 +50,9 @@ def describe(
         "model": task.row.name,
         "protocol": task.setting.protocol_name,
         "shuffled": task.shuffled,
-        "image_size": str(task.image_size),
-        "train_accuracy": str(accuracy_of(result, parts[0])),
-        "accuracy": str(report.accuracy),
-        **{figure: str(report.metrics[figure]) for figure in FIGURES},
+        **judged(result.fit.model, parts, report),
         "published": "" if published is None else percent(published, 2),
         "published_lies": "" if published is None else where(published, report.accuracy),
-        "test_images": str(report.n),
-        "split_hash": split_hash(*parts),
         "epochs": "+".join(str(config.epochs) for config in task.configs(epochs)),
         "start": task.start or "nothing",
         "minutes": f"{seconds_in(folder) / 60:.1f}",
@@ -64,15 +60,43 @@ def describe(
         "precision": precision,
         "peak_gib": str(memory),
         "matrix_share": matrix_share(result, device, precision) if task.row.kind == "single" else "",
-        "versions": ", ".join(f"{name} {number}" for name, number in session["versions"].items()),
+        "versions": versions_in_words(session["versions"]),
         "commit": session["git_commit"] or "",
     }
 
 
-def accuracy_of(result: RunResult, part: CellDataset) -> Estimate:
-    """Share of the images of a part that a trained model calls rightly."""
-    called = predict(result.fit.model, part, batch_size=128).probabilities.argmax(1)
+def judged(model: CellClassifier, parts: tuple[CellDataset, ...], report: Report) -> Cells:
+    """What a model shows, on which images.
+
+    Args:
+        model: The model.
+        parts: Training, validation and test part.
+        report: Of the test part.
+    """
+    return {
+        "image_size": str(model.preprocess.image_size),
+        "train_accuracy": str(accuracy_of(model, parts[0])),
+        "accuracy": str(report.accuracy),
+        **{figure: str(report.metrics[figure]) for figure in FIGURES},
+        "test_images": str(report.n),
+        "split_hash": split_hash(*parts),
+    }
+
+
+def accuracy_of(model: CellClassifier, part: CellDataset) -> Estimate:
+    """Share of the images of a part that a model calls rightly."""
+    called = predict(model, part, batch_size=128).probabilities.argmax(1)
     return wilson(int((called == part.targets).sum()), len(part))
+
+
+def versions_in_words(versions: Mapping[str, str]) -> str:
+    """Libraries and their versions.
+
+    Example:
+        >>> versions_in_words({"python": "3.11.7", "torch": "2.15.0"})
+        'python 3.11.7, torch 2.15.0'
+    """
+    return ", ".join(f"{name} {number}" for name, number in versions.items())
 
 
 def processor_in_words(hardware: Mapping[str, Any]) -> str:

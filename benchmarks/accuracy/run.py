@@ -12,7 +12,7 @@ import torch
 from benchmarks.accuracy.cells import Cells, describe
 from benchmarks.accuracy.hardware import PeakMemory
 from benchmarks.accuracy.pace import Parts, epochs_within
-from benchmarks.accuracy.table import check_data, results_file, write
+from benchmarks.accuracy.table import check_data, data_in_words, results_file, write
 from benchmarks.accuracy.tasks import Setting, Task
 
 from cellnet.datasets import CellDataset
@@ -151,9 +151,8 @@ class Table:
 
     @cached_property
     def data(self) -> str:
-        """The data set in words: its name, how many images, and which."""
-        name = self.images.card.name if self.images.card else self.images.labels.name
-        return f"{name}, {len(self.images):,} images, {self.images.fingerprint()}"
+        """The data set in words."""
+        return data_in_words(self.images)
 
     @property
     def _setting(self) -> Setting:

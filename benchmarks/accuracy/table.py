@@ -9,6 +9,7 @@ from pathlib import Path
 from benchmarks.accuracy.collect import replace_rows
 from benchmarks.accuracy.rows import ROWS
 
+from cellnet.datasets import CellDataset
 from cellnet.errors import ConfigError
 
 RESULTS = Path(__file__).parent / "results"
@@ -44,6 +45,12 @@ COLUMNS = (
 def results_file(folder: Path, device: str) -> Path:
     """The CSV of a device class: ``gpu.csv`` or ``cpu.csv``."""
     return folder / ("gpu.csv" if device == "cuda" else "cpu.csv")
+
+
+def data_in_words(images: CellDataset) -> str:
+    """A data set's name, how many images, and which."""
+    name = images.card.name if images.card else images.labels.name
+    return f"{name}, {len(images):,} images, {images.fingerprint()}"
 
 
 def check_data(file: Path, data: str) -> None:
