@@ -75,7 +75,7 @@ QUESTIONS = {
             "batches": {"mobilenet_v2": 2},
             "rounds": 1,
         },
-        given={"names": ["mobilenet_v2", "hybrid"], "device": "cpu"},
+        given={"names": ["mobilenet_v2", "timm:resnet18", "hybrid"], "device": "cpu"},
     ),
     "imports": Question("imports", ["speed_imports"], {"modules": ("cellnet",), "rounds": 2}),
     "inference": Question(

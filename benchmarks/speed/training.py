@@ -1,6 +1,6 @@
 """How many images a second a model learns from: steps of cellnet's trainer in each precision and memory layout.
 
-    python benchmarks/speed/training.py [mobilenet_v2|hybrid] [--device cpu] [--eager]
+    python benchmarks/speed/training.py [mobilenet_v2|timm:resnet18|hybrid] [--device cpu] [--eager]
 
 With one name, the table's other rows stay. Without ``--device``, on the GPU if there is one. ``--eager`` leaves out
 what is compiled: the hybrid takes more than four minutes to compile on one core.
@@ -27,8 +27,8 @@ from cellnet.training.learner import Learner
 from cellnet.training.objectives import Classification
 from cellnet.training.processes import create_accelerator
 
-SIZES = {"mobilenet_v2": 128, "hybrid": 96}
-CPU_BATCH = {"mobilenet_v2": 16, "hybrid": 4}
+SIZES = {"mobilenet_v2": 128, "timm:resnet18": 128, "hybrid": 96}
+CPU_BATCH = {"mobilenet_v2": 16, "timm:resnet18": 16, "hybrid": 4}
 MODES: dict[str, dict[str, Any]] = {
     "fp32": {"precision": "fp32", "channels_last": False},
     "fp32, channels-last": {"precision": "fp32"},

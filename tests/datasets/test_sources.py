@@ -5,6 +5,8 @@ import hashlib
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from cellnet.datasets.sources import (
@@ -17,6 +19,7 @@ from cellnet.datasets.sources import (
     PreparedImages,
     hash_mixture,
     mix,
+    mix_bytes,
 )
 from cellnet.errors import DataError, ImageError
 from cellnet.images import Preprocess
@@ -158,3 +161,9 @@ def test_mixing_never_wraps_around_or_changes_the_type(dtype):
     mixed = mix(base, other, np.array([0.3]))
     assert mixed.dtype == dtype
     assert np.allclose(mixed, np.rint(exact) if mixed.dtype.kind == "u" else exact.astype(dtype))
+
+
+@given(st.one_of(st.floats(0, 1), st.integers(0, 512).map(lambda part: part / 512)))
+def test_bytes_are_mixed_fast_to_the_same_bytes(share):
+    base, other = (values.astype(np.uint8) for values in np.divmod(np.arange(256 * 256), 256))
+    assert np.array_equal(mix_bytes(base, other, share), mix(base, other, np.array(share)))

@@ -23,7 +23,7 @@ from cellnet.balancing.memory import check_memory
 from cellnet.balancing.mixtures import Cells, Triples, check_part, prepared, with_mixtures
 from cellnet.balancing.neighbours import BLOCK_BYTES, Read, nearest, search_memory
 from cellnet.balancing.strategy import by_label
-from cellnet.datasets.sources import mix
+from cellnet.datasets.sources import mix, mix_bytes
 from cellnet.errors import ConfigError
 from cellnet.images import Preprocess
 
@@ -174,6 +174,11 @@ class SMOTE(BaseOverSampler):  # type: ignore[misc]
         triples = self._draw(y, read, str)
         rows = np.empty((total, X.shape[1]), X.dtype)
         rows[: len(X)] = X
+        if X.dtype == np.uint8:  # images, one after another: their pixels stay in the cache
+            drawn = zip(triples.base, triples.other, triples.share.tolist(), strict=True)
+            for row, (base, other, share) in enumerate(drawn, len(X)):
+                rows[row] = mix_bytes(X[base], X[other], share)
+            return rows, np.concatenate([y, y[triples.base]])
         step = max(1, BLOCK_BYTES // (24 * X.shape[1]))  # float64 differences and sums
         for start in range(0, len(triples.base), step):
             part = slice(start, start + step)

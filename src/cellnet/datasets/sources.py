@@ -238,7 +238,7 @@ class ImageMixtures(ImageSource):
                 "can be mixed: use .preload(Preprocess(image_size)) first."
             )
         for image, second, share in zip(base.numpy(), other.numpy(), self.share[rows], strict=True):
-            image[...] = mix(image, second, np.array([share]))
+            image[...] = mix_bytes(image, second, float(share))
         return base
 
 
@@ -284,6 +284,10 @@ class JoinedImages(ImageSource):
         return (self.first, row) if row < len(self.first) else (self.second, row - len(self.first))
 
 
+_DIFFERENCES = np.arange(256.0)
+"""Of two bytes; those below zero are halves where these are."""
+
+
 def mix(base: NDArray[Any], other: NDArray[Any], share: NDArray[np.float64]) -> NDArray[Any]:
     """``base + share · (other - base)``, in the type of ``base`` and without wrap-around.
 
@@ -309,6 +313,31 @@ def mix(base: NDArray[Any], other: NDArray[Any], share: NDArray[np.float64]) -> 
     if base.dtype.kind == "u":
         np.rint(mixed, out=mixed)
     return mixed.astype(base.dtype, copy=False)
+
+
+def mix_bytes(base: NDArray[np.uint8], other: NDArray[np.uint8], share: float) -> NDArray[np.uint8]:
+    """`mix` of two arrays of bytes by one share: the same bytes in about half the time.
+
+    A share of a difference is rounded in float32, unless it lies so near a half that float64 could round it otherwise.
+
+    Args:
+        base: Pixels, of any shape.
+        other: The same.
+        share: 0-1.
+
+    Example:
+        >>> mix_bytes(np.array([200, 7], np.uint8), np.array([10, 8], np.uint8), 0.25)
+        array([152,   7], dtype=uint8)
+    """
+    if np.abs(share * _DIFFERENCES % 1 - 0.5).min() < 1e-4:  # float32 is off by 255 · 2⁻²³ at most
+        return mix(base, other, np.array(share))
+    mixed = other.astype(np.int16)
+    mixed -= base
+    shares = mixed.astype(np.float32)
+    shares *= share
+    mixed[...] = np.rint(shares, out=shares)
+    mixed += base
+    return mixed.astype(np.uint8)
 
 
 def hash_mixture(base: str, other: str, share: float) -> str:
