@@ -132,7 +132,9 @@ def test_images_of_several_sizes_are_named(cells, tmp_path):
     mixed = CellDataset(files, [0] * 5 + [1] * 3, cells.labels)
     with pytest.raises(DataError, match=r"5\.png is .* and .*6\.png .*\(3, 19, 18\).*preload"):
         SMOTE(k_neighbors=2, random_state=0).resample(mixed)
-    assert len(SMOTE(k_neighbors=2, random_state=0).resample(mixed, Preprocess(image_size=16)).batch(range(10))[0]) == 10
+    assert (
+        len(SMOTE(k_neighbors=2, random_state=0).resample(mixed, Preprocess(image_size=16)).batch(range(10))[0]) == 10
+    )
     # A class that is not filled up is not read until its images are asked for.
     other = CellDataset([*files[5:], *files[:5]], [0] * 3 + [1] * 2 + [0] * 3, cells.labels)
     balanced = SMOTE(k_neighbors=1, random_state=0).resample(other)

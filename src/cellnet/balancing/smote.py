@@ -174,17 +174,18 @@ class SMOTE(BaseOverSampler):  # type: ignore[misc]
         triples = self._draw(y, read, str)
         rows = np.empty((total, X.shape[1]), X.dtype)
         rows[: len(X)] = X
+        made_y = np.concatenate([y, y[triples.base]])
         if X.dtype == np.uint8:  # images, one after another: their pixels stay in the cache
-            drawn = zip(triples.base, triples.other, triples.share.tolist(), strict=True)
-            for row, (base, other, share) in enumerate(drawn, len(X)):
-                rows[row] = mix_bytes(X[base], X[other], share)
-            return rows, np.concatenate([y, y[triples.base]])
+            for row, base, other, share in zip(rows[len(X) :], triples.base, triples.other, triples.share, strict=True):
+                row[...] = X[base]
+                mix_bytes(row, X[other], float(share))
+            return rows, made_y
         step = max(1, BLOCK_BYTES // (24 * X.shape[1]))  # float64 differences and sums
         for start in range(0, len(triples.base), step):
             part = slice(start, start + step)
             made = mix(X[triples.base[part]], X[triples.other[part]], triples.share[part, None])
             rows[len(X) + start : len(X) + start + len(made)] = made
-        return rows, np.concatenate([y, y[triples.base]])
+        return rows, made_y
 
     def _nearest_images(self, read: Read, count: int, k: int, asked: Rows) -> Rows:
         """Neighbours of some images, as `nearest`, which gets rows of values."""

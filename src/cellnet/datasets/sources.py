@@ -238,7 +238,7 @@ class ImageMixtures(ImageSource):
                 "can be mixed: use .preload(Preprocess(image_size)) first."
             )
         for image, second, share in zip(base.numpy(), other.numpy(), self.share[rows], strict=True):
-            image[...] = mix_bytes(image, second, float(share))
+            mix_bytes(image, second, float(share))
         return base
 
 
@@ -315,29 +315,32 @@ def mix(base: NDArray[Any], other: NDArray[Any], share: NDArray[np.float64]) -> 
     return mixed.astype(base.dtype, copy=False)
 
 
-def mix_bytes(base: NDArray[np.uint8], other: NDArray[np.uint8], share: float) -> NDArray[np.uint8]:
-    """`mix` of two arrays of bytes by one share: the same bytes in about half the time.
+def mix_bytes(base: NDArray[np.uint8], other: NDArray[np.uint8], share: float) -> None:
+    """`mix` of two arrays of bytes by one share, in place: the same bytes in about half the time.
 
     A share of a difference is rounded in float32, unless it lies so near a half that float64 could round it otherwise.
 
     Args:
-        base: Pixels, of any shape.
+        base: Pixels, of any shape; becomes the mixture.
         other: The same.
         share: 0-1.
 
     Example:
-        >>> mix_bytes(np.array([200, 7], np.uint8), np.array([10, 8], np.uint8), 0.25)
+        >>> pixels = np.array([200, 7], np.uint8)
+        >>> mix_bytes(pixels, np.array([10, 8], np.uint8), 0.25)
+        >>> pixels
         array([152,   7], dtype=uint8)
     """
     if np.abs(share * _DIFFERENCES % 1 - 0.5).min() < 1e-4:  # float32 is off by 255 · 2⁻²³ at most
-        return mix(base, other, np.array(share))
-    mixed = other.astype(np.int16)
-    mixed -= base
-    shares = mixed.astype(np.float32)
-    shares *= share
-    mixed[...] = np.rint(shares, out=shares)
-    mixed += base
-    return mixed.astype(np.uint8)
+        base[...] = mix(base, other, np.array(share))
+        return
+    difference = other.astype(np.int16)
+    difference -= base
+    part = difference.astype(np.float32)
+    part *= share
+    difference[...] = np.rint(part, out=part)
+    difference += base
+    base[...] = difference
 
 
 def hash_mixture(base: str, other: str, share: float) -> str:
