@@ -47,13 +47,11 @@ def create_parser() -> argparse.ArgumentParser:
     run = commands.add_parser("run", help="train rows on a data set")
     run.add_argument("--data", type=Path, default=Path("data"), help="a packed set, or the folder that holds PBC")
     run.add_argument("--out", type=Path, default=Path("runs/table"), help="folder of the trainings")
-    judge = commands.add_parser("judge", help="judge the weights that ship, by the honest protocol")
-    judge.add_argument("--weights", default="all", help="all, or names by comma")
-    judge.add_argument("--data", type=Path, default=Path("data"), help="the folder that holds PBC")
-    judge.add_argument(
-        "--only", type=Path, metavar="FILE", help="judge on these images alone, e.g. benchmarks/pool.txt"
-    )
-    for command in (run, judge):
+    shipped = commands.add_parser("judge", help="judge the weights that ship, by the honest protocol")
+    shipped.add_argument("--weights", default="all", help="all, or names by comma")
+    shipped.add_argument("--data", type=Path, default=Path("data"), help="the folder that holds PBC")
+    shipped.add_argument("--only", type=Path, metavar="FILE", help="judge on these images, e.g. benchmarks/pool.txt")
+    for command in (run, shipped):
         command.add_argument("--results", type=Path, default=RESULTS, help="folder of cpu.csv and gpu.csv")
     run.add_argument("--hub", action="store_true", help="start from the Hub's ImageNet weights, as the study did")
     rehearse = commands.add_parser("rehearse", help="train small networks on drawn cells, to see that it works")

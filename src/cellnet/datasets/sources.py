@@ -316,7 +316,7 @@ def mix(base: NDArray[Any], other: NDArray[Any], share: NDArray[np.float64]) -> 
 
 
 def mix_bytes(base: NDArray[np.uint8], other: NDArray[np.uint8], share: float) -> None:
-    """`mix` of two arrays of bytes by one share, in place: the same bytes in about half the time.
+    """`mix` of two arrays of bytes by one share, in place: the same bytes in less time.
 
     A share of a difference is rounded in float32, unless it lies so near a half that float64 could round it otherwise.
 
