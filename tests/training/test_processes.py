@@ -120,6 +120,10 @@ def test_a_signal_to_one_process_stops_all_and_the_run_continues(saw: list[dict[
     assert saw[0]["resumed"] == saw[0]["curve"]
 
 
+def test_processes_part_before_python_ends(saw: list[dict[str, Any]], folder: Path) -> None:
+    assert [(folder / f"{rank}.end").read_text() for rank in (0, 1)] == ["joined: False"] * 2
+
+
 def test_no_process_waits_for_a_first_one_that_failed(tmp_path: Path) -> None:
     script = tmp_path / "fails.py"
     script.write_text(FAILS)

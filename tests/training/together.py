@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import signal
@@ -117,6 +118,7 @@ def score(processes: int) -> dict[str, Any]:
 
 def main(folder: Path) -> None:
     rank = int(os.environ["RANK"])
+    atexit.register(lambda: (folder / f"{rank}.end").write_text(f"joined: {torch.distributed.is_initialized()}"))
     saw: dict[str, Any] = {"scores": score(2)}
     counts = Counts()
     fit = train(folder / "run", counts, batch_size=8)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -48,6 +49,7 @@ def create_accelerator(config: TrainConfig, device: str | None) -> Accelerator:
     # Accelerate remembers precision and device of a process's first run: it would refuse another precision, and
     # take the old device without a word.
     AcceleratorState._reset_state(reset_partial_state=True)
+    _part_at_exit()
     return Accelerator(
         cpu=_on_cpu(device),
         mixed_precision="no" if precision == "fp32" else precision,
@@ -70,6 +72,7 @@ def on_main_process(function: Callable[[], T], device: str | None = None) -> T:
         CellnetError: As ``function`` raises it, in all processes. Of any other error the first process gets the
             original, and the others this one with its words, so that none of them waits for an answer.
     """
+    _part_at_exit()
     state = PartialState(cpu=_on_cpu(device), timeout=PATIENCE)
     answer: list[Any] = [None, None]
     problem: Exception | None = None
@@ -99,6 +102,20 @@ def share_buffers(model: nn.Module, accelerator: Accelerator) -> None:
     if accelerator.num_processes > 1:
         for buffer in model.buffers():
             torch.distributed.broadcast(buffer, src=0)
+
+
+def _part_at_exit() -> None:
+    """Have the processes that are about to be joined part before Python ends."""
+    if torch.distributed.is_available() and not torch.distributed.is_initialized():  # a caller's group is the caller's
+        atexit.unregister(_part)
+        atexit.register(_part)
+
+
+def _part() -> None:
+    # A thread of gloo may hold what the last exchange sent, and would need Python to give it back: without one, the
+    # process aborts (pytorch/pytorch#179291). NCCL has no such threads, and would wait for a process that failed.
+    if torch.distributed.is_initialized() and torch.distributed.get_backend() == "gloo":
+        torch.distributed.destroy_process_group()
 
 
 def _on_cpu(device: str | None) -> bool:
