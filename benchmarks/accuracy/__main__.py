@@ -144,7 +144,7 @@ def judge_weights(given: argparse.Namespace) -> list[str]:
 
 def say(line: str) -> None:
     """Tell how far the command is."""
-    log.print(line, markup=False, soft_wrap=True)
+    log.print(line)
 
 
 def check_time(epochs: int | None, budget: float | None) -> None:
@@ -221,10 +221,10 @@ def main(words: Sequence[str] | None = None) -> int:
         given = create_parser().parse_args(words)
         failures = judge_weights(given) if given.what == "judge" else train_rows(given)
     except CellnetError as error:
-        log.print(f"Error: {error}", style="red", markup=False, soft_wrap=True)
+        log.print(f"Error: {error}", style="red")
         return int(getattr(error, "exit_code", 1))
     for failure in failures:
-        log.print(f"Failed: {failure}", style="red", markup=False, soft_wrap=True)
+        log.print(f"Failed: {failure}", style="red")
     return 1 if failures else 0
 
 

@@ -111,7 +111,7 @@ def main() -> None:
 
 def _fail(message: str, code: int) -> None:
     if SPEAKS:
-        log.print(f"Error: {message}", style="red", soft_wrap=True)
+        log.print(f"Error: {message}", style="red")
     elif code not in INTERRUPTED:
         # What all processes ran into is told by the first one, whose launcher then ends the others while they wait.
         time.sleep(FIRST_TELLS_SECONDS)

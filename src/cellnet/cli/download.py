@@ -64,7 +64,7 @@ def download(
         for name, folder in folders.items():
             print(f"{name:<24}{folder}")
     for name, message in errors.items():
-        log.print(f"Error: {name}: {message}", style="red", soft_wrap=True)
+        log.print(f"Error: {name}: {message}", style="red")
     if errors:
         raise typer.Exit(1)
 
