@@ -12,7 +12,7 @@ SPEAKS = os.environ.get("RANK", "0") == "0"
 """Whether this is the only process, or the first of those that a launcher started: the others say nothing."""
 
 log = Console(stderr=True, highlight=False, markup=False, soft_wrap=True, quiet=not SPEAKS)
-"""For progress, notes and errors; names of files and classes stay as they are, however long and whatever is in brackets."""
+"""For progress, notes and errors; names of files and classes stay as they are, brackets and all, in one piece."""
 
 
 def say(*words: object) -> None:
