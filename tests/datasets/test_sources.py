@@ -5,21 +5,15 @@ import hashlib
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from PIL import Image
 
 from cellnet.datasets.sources import (
     ChosenImages,
     ImageArray,
     ImageFiles,
-    ImageMixtures,
     ImageRegions,
     JoinedImages,
     PreparedImages,
-    hash_mixture,
-    mix,
-    mix_bytes,
 )
 from cellnet.errors import DataError, ImageError
 from cellnet.images import Preprocess
@@ -114,27 +108,6 @@ def test_prepared_images_keep_name_and_hash(photographs):
     assert (prepared.name(1), prepared.hash(1)) == (source.name(1), source.hash(1))
 
 
-def test_mixtures_are_rounded_means(noise):
-    share = np.array([0.25, 1.0, 0.0])
-    mixtures = ImageMixtures(noise, np.array([0, 1, 2]), np.array([3, 4, 4]), share)
-    assert len(mixtures) == 3
-    expected = (0.75 * noise.image(0).double() + 0.25 * noise.image(3)).round().byte()
-    assert torch.equal(mixtures.image(0), expected)
-    images = mixtures.batch(np.array([2, 0, 1]))
-    assert torch.equal(images[0], noise.image(2))
-    assert torch.equal(images[1], expected)
-    assert torch.equal(images[2], noise.image(4))
-    assert mixtures.hash(0) == hash_mixture(noise.hash(0), noise.hash(3), 0.25)
-    assert len({mixtures.hash(0), mixtures.hash(1), hash_mixture(noise.hash(3), noise.hash(0), 0.25)}) == 3
-    assert mixtures.name(0) == "image 0 and image 3"
-
-
-def test_images_of_two_sizes_cannot_be_mixed(photographs):
-    mixtures = ImageMixtures(ImageFiles(photographs[0]), np.array([0]), np.array([1]), np.array([0.5]))
-    with pytest.raises(DataError, match=r"0\.png and .*1\.png are \(3, 12, 10\) and \(3, 8, 10\).*preload"):
-        mixtures.image(0)
-
-
 def test_joined_images_in_any_order(noise):
     second = ImageArray(noise.images.flip(3).contiguous())
     both = JoinedImages(noise, second)
@@ -152,20 +125,3 @@ def test_joined_images_in_any_order(noise):
 def test_joined_images_of_two_sizes_are_named(noise, photographs):
     with pytest.raises(DataError, match=r"0\.png .*image 1 .*preload"):
         JoinedImages(ImageFiles(photographs[0]), noise).batch(np.array([0, 3]))
-
-
-@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int16, np.int64, np.float32, np.float64])
-def test_mixing_never_wraps_around_or_changes_the_type(dtype):
-    base, other = np.array([10, 200], dtype), np.array([200, 11], dtype)
-    exact = base.astype(float) + 0.3 * (other.astype(float) - base)
-    mixed = mix(base, other, np.array([0.3]))
-    assert mixed.dtype == dtype
-    assert np.allclose(mixed, np.rint(exact) if mixed.dtype.kind == "u" else exact.astype(dtype))
-
-
-@given(st.one_of(st.floats(0, 1), st.integers(0, 512).map(lambda part: part / 512)))
-def test_bytes_are_mixed_fast_to_the_same_bytes(share):
-    base, other = (values.astype(np.uint8) for values in np.divmod(np.arange(256 * 256), 256))
-    expected = mix(base, other, np.array(share))
-    mix_bytes(base, other, share)
-    assert np.array_equal(base, expected)

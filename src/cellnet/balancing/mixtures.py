@@ -10,8 +10,9 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from cellnet.balancing.mixing import ImageMixtures, hash_mixture
 from cellnet.datasets import CellDataset
-from cellnet.datasets.sources import ImageMixtures, JoinedImages, PreparedImages, hash_mixture
+from cellnet.datasets.sources import JoinedImages, PreparedImages
 from cellnet.datasets.splits import connect
 from cellnet.errors import DataError
 from cellnet.images import Preprocess

@@ -20,10 +20,10 @@ from torch import Tensor
 
 from cellnet.balancing.errors import SamplingError
 from cellnet.balancing.memory import check_memory
+from cellnet.balancing.mixing import mix, mix_bytes
 from cellnet.balancing.mixtures import Cells, Triples, check_part, prepared, with_mixtures
 from cellnet.balancing.neighbours import BLOCK_BYTES, Read, nearest, search_memory
 from cellnet.balancing.strategy import by_label
-from cellnet.datasets.sources import mix, mix_bytes
 from cellnet.errors import ConfigError
 from cellnet.images import Preprocess
 
