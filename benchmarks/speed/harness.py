@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import platform
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
 from importlib.metadata import version
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from cellnet.files import write_rows
 
@@ -20,8 +24,23 @@ RESULTS = Path(__file__).parents[1] / "results"
 
 PROCESS = Path("/proc/self")
 
+KEPT_MEMORY = {
+    "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1:glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=8589934592",
+    "THP_MEM_ALLOC_ENABLE": "1",
+}
+"""Variables with which a process on Linux keeps memory for the next step, in huge pages; see docs/learn/train.md."""
 
-def interleave(work: Mapping[str, Callable[[], int]], rounds: int = 7) -> dict[str, list[float]]:
+KEEPS_MEMORY = platform.libc_ver()[0] == "glibc"
+"""Whether they mean anything here."""
+
+Work = Callable[[], int]
+"""Does some items and returns how many."""
+
+_made: list[Work] = []
+"""In a process that `elsewhere` began: its work."""
+
+
+def interleave(work: Mapping[str, Work], rounds: int = 7) -> dict[str, list[float]]:
     """Items a second of each piece of work, once a round; the machine's moods fall on all of them alike.
 
     Args:
@@ -110,6 +129,33 @@ def in_fresh_process(file: str, *words: object) -> str:
     """What a script prints that runs with these words in an interpreter of its own."""
     command = [sys.executable, file, *map(str, words)]
     return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
+
+
+@contextlib.contextmanager
+def elsewhere(environment: Mapping[str, str]) -> Iterator[Callable[..., Work]]:
+    """Another process, which began with these variables, within the block.
+
+    Yields:
+        A function of a function and its arguments, which makes work there; what it returns does that work.
+    """
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+        with patch.dict(os.environ, environment):
+            pool.submit(int).result()  # begins the process
+
+        def make(function: Callable[..., Work], *given: Any) -> Work:
+            number = pool.submit(_make, function, given).result()
+            return lambda: pool.submit(_do, number).result()
+
+        yield make
+
+
+def _make(function: Callable[..., Work], given: tuple[Any, ...]) -> int:
+    _made.append(function(*given))
+    return len(_made) - 1
+
+
+def _do(number: int) -> int:
+    return _made[number]()
 
 
 @contextlib.contextmanager

@@ -5,7 +5,8 @@
 One image at a time on one core, and 32 at a time on all cores. Every side starts from the same bytes of the model's own
 size and normalises them. The reference is timm's network as it is, in evaluation mode, without gradients; for the
 hybrid, both networks and the study's dense layers. ``cellnet: model(images)`` gives logits, ``cellnet: fused`` those of
-`cellnet.models.fuse`, ``cellnet: predict`` the whole table of predictions by the fused model, as of many images. ONNX
+`cellnet.models.fuse`, ``cellnet: predict`` the whole table of predictions by the fused model, as of many images.
+"memory kept" is a process that keeps its memory from one batch to the next (``KEPT_MEMORY`` of the harness). ONNX
 Runtime and OpenVINO run timm's network too; where they are not installed
 (pip install onnx onnxscript onnxruntime openvino) they are left out.
 """
@@ -15,14 +16,16 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from importlib.util import find_spec
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import timm
 import torch
 import torchvision
-from harness import interleave, machine, rows, write
+from harness import KEEPS_MEMORY, KEPT_MEMORY, Work, elsewhere, interleave, machine, rows, write
 from torch import Tensor, nn
 
 from cellnet.backbones.timm_backbone import STUDY_NETWORKS
@@ -40,6 +43,9 @@ ONCE = 4
 
 PACKAGES = ("torch", "torchvision", "timm")
 NEEDED = {"ONNX Runtime": ("onnx", "onnxscript", "onnxruntime"), "OpenVINO": ("openvino",)}
+
+KEPT = ("timm", "cellnet: fused")
+"""What is also done in a process that keeps its memory."""
 
 Run = Callable[[], Any]
 
@@ -123,14 +129,12 @@ RUNTIMES: dict[str, Callable[[nn.Module, Tensor, int], Run]] = {
 }
 
 
-def contestants(
-    name: str, size: int | None, batch: int, threads: int, runtimes: list[str]
-) -> tuple[int, dict[str, Run]]:
-    """Side of the images, and each side's way to classify one batch; the first is the reference."""
+@lru_cache(maxsize=1)
+def contestants(name: str, size: int, batch: int, threads: int, runtimes: tuple[str, ...]) -> dict[str, Run]:
+    """Each side's way to classify one batch; the first is the reference."""
     model = create_model(name, image_size=size).eval()
-    side = model.preprocess.image_size
     generator = torch.Generator().manual_seed(0)
-    images = torch.randint(0, 256, (batch, 3, side, side), dtype=torch.uint8, generator=generator)
+    images = torch.randint(0, 256, (batch, 3, size, size), dtype=torch.uint8, generator=generator)
 
     def eager(module: nn.Module) -> Run:
         module.eval()
@@ -143,7 +147,26 @@ def contestants(
     runs["cellnet: model(images)"] = eager(model)
     runs["cellnet: fused"] = eager(fused)
     runs["cellnet: predict"] = lambda: fused.predict(images, batch_size=batch)
-    return side, runs
+    return runs
+
+
+def repeated(run: Run, batch: int) -> Work:
+    """The work of a round."""
+    times = max(1, ONCE // batch)
+
+    @torch.inference_mode()
+    def work() -> int:
+        for _ in range(times):
+            run()
+        return times * batch
+
+    return work
+
+
+def keeping_memory(what: str, name: str, size: int, batch: int, threads: int) -> Work:
+    """The work of one side, in a process of its own."""
+    torch.set_num_threads(threads)
+    return repeated(contestants(name, size, batch, threads, ())[what], batch)
 
 
 def main(
@@ -160,31 +183,25 @@ def main(
         rounds: Of measuring.
         cores: So many instead of all.
     """
-    runtimes = [name for name, packages in NEEDED.items() if all(map(find_spec, packages))]
-    for name in NEEDED.keys() - runtimes:
+    runtimes = tuple(name for name, packages in NEEDED.items() if all(map(find_spec, packages)))
+    for name in NEEDED.keys() - set(runtimes):
         print(f"{name} is left out: pip install {' '.join(NEEDED[name])}")
     packages = (*PACKAGES, *(NEEDED[name][-1] for name in runtimes))
     table = []
-    for name, size in models.items():
-        for batch in batches:
-            threads = 1 if batch == 1 else cores or os.cpu_count() or 1
-            torch.set_num_threads(threads)
-            side, runs = contestants(name, size, batch, threads, runtimes)
-            times = max(1, ONCE // batch)
-
-            def work(run: Run, times: int = times, batch: int = batch) -> Callable[[], int]:
-                @torch.inference_mode()
-                def repeated() -> int:
-                    for _ in range(times):
-                        run()
-                    return times * batch
-
-                return repeated
-
-            rates = interleave({what: work(run) for what, run in runs.items()}, rounds)
-            what = {"model": name, "image_size": f"{side}", "batch": f"{batch}"}
-            load = {"load": f"{os.getloadavg()[0]:.1f}", "machine": machine(threads)}
-            table += [what | row | load for row in rows(rates, "timm", packages)]
+    for name, batch in product(models, batches):
+        size = models[name] or create_model(name).preprocess.image_size
+        threads = 1 if batch == 1 else cores or os.cpu_count() or 1
+        torch.set_num_threads(threads)
+        runs = contestants(name, size, batch, threads, runtimes)
+        work = {what: repeated(run, batch) for what, run in runs.items()}
+        with elsewhere(KEPT_MEMORY) as keeping:
+            if KEEPS_MEMORY:
+                given = (name, size, batch, threads)
+                work |= {f"{what}, memory kept": keeping(keeping_memory, what, *given) for what in KEPT}
+            rates = interleave(work, rounds)
+        where = {"model": name, "image_size": f"{size}", "batch": f"{batch}"}
+        load = {"load": f"{os.getloadavg()[0]:.1f}", "machine": machine(threads)}
+        table += [where | row | load for row in rows(rates, "timm", packages)]
     write("speed_inference", table)
 
 

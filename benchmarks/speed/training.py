@@ -3,25 +3,25 @@
     python benchmarks/speed/training.py [mobilenet_v2|timm:resnet18|hybrid] [--device cpu] [--eager]
 
 With one name, the table's other rows stay. Without ``--device``, on the GPU if there is one. ``--eager`` leaves out
-what is compiled: the hybrid takes more than four minutes to compile on one core.
+what is compiled: the hybrid takes more than four minutes to compile on one core. "memory kept" is a CPU whose process
+keeps its memory from step to step (``KEPT_MEMORY`` of the harness).
 """
 
 from __future__ import annotations
 
 import argparse
-import copy
 import csv
 import os
 import statistics
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import harness
 import torch
-from harness import figure, interleave, machine, rows, write
+from harness import KEEPS_MEMORY, KEPT_MEMORY, Work, elsewhere, figure, interleave, machine, rows, write
 
 from cellnet.errors import ConfigError
-from cellnet.models import CellClassifier, create_model
+from cellnet.models import create_model
 from cellnet.training import TrainConfig
 from cellnet.training.learner import Learner
 from cellnet.training.objectives import Classification
@@ -37,14 +37,16 @@ MODES: dict[str, dict[str, Any]] = {
     "bf16, channels-last": {"precision": "bf16"},
     "bf16, channels-last, compiled": {"precision": "bf16", "compile": True},
 }
+KEPT = {
+    f"{mode}, memory kept": MODES[mode] for mode in ("fp32", "fp32, channels-last", "fp32, channels-last, compiled")
+}
 
 
-def steps(model: CellClassifier, mode: dict[str, Any], device: str | None, batch: int, count: int) -> Callable[[], int]:
-    """Some steps of training on random images, which lie on the device."""
+def steps(name: str, size: int, mode: Mapping[str, Any], device: str | None, batch: int, count: int) -> Work:
+    """Some steps of training a new model on random images, which lie on the device."""
     config = TrainConfig(batch_size=batch, warmup_epochs=0, **mode)
     accelerator = create_accelerator(config, device)
-    learner = Learner(model, config, accelerator, Classification(), steps=10**6)
-    size = model.preprocess.image_size
+    learner = Learner(create_model(name, image_size=size), config, accelerator, Classification(), steps=10**6)
     images = torch.randint(0, 256, (batch, 3, size, size), dtype=torch.uint8).to(accelerator.device)
     targets = torch.randint(0, 8, (batch,)).to(accelerator.device)
 
@@ -81,23 +83,25 @@ def main(
     on_gpu = device != "cpu" and torch.cuda.is_available()
     table_name = "speed_training" + ("_gpu" if on_gpu else "")
     place = torch.cuda.get_device_name() if on_gpu else machine(torch.get_num_threads())
+    modes = MODES | (KEPT if KEEPS_MEMORY and not on_gpu else {})
     tables = {name: known(table_name, name) for name in SIZES}
     for name in names:
-        original = create_model(name, image_size=sizes[name])
         batch, count = (256, 20) if on_gpu else (batches[name], 1)
-        work, failed = {}, {}
-        for mode, options in MODES.items():
-            if eager and options.get("compile"):
-                failed[mode] = "left out by --eager"
-                continue
-            try:
-                work[mode] = steps(copy.deepcopy(original), options, device, batch, count)
-            except ConfigError as error:  # no compiler
-                failed[mode] = str(error)
-        rates = interleave(work, 7 if on_gpu else rounds)
+        work, failed = dict[str, Work](), dict[str, str]()
+        with elsewhere(KEPT_MEMORY) as keeping:
+            for mode, options in modes.items():
+                if eager and options.get("compile"):
+                    failed[mode] = "left out by --eager"
+                    continue
+                given = (name, sizes[name], options, device, batch, count)
+                try:
+                    work[mode] = keeping(steps, *given) if mode in KEPT else steps(*given)
+                except ConfigError as error:  # no compiler
+                    failed[mode] = str(error)
+            rates = interleave(work, 7 if on_gpu else rounds)
         found = {row["what"]: row for row in rows(rates, "fp32", ("torch", "timm", "accelerate"))}
         tables[name] = []
-        for mode in MODES:
+        for mode in modes:
             values = rates.get(mode)
             figures = [figure(f(values)) if values else "" for f in (statistics.median, min, max)]
             tables[name].append(

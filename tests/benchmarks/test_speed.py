@@ -8,6 +8,7 @@ import mmap
 import os
 import runpy
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -126,6 +127,30 @@ def test_memory_is_that_of_the_work(script: ModuleType, monkeypatch: pytest.Monk
         assert 40 < extra < 80
     monkeypatch.setattr(script, "PROCESS", tmp_path)
     assert script.extra_memory(list) is None
+
+
+@pytest.mark.parametrize("script", ["harness"], indirect=True)
+def test_work_elsewhere_has_another_environment(script: ModuleType) -> None:
+    with script.elsewhere({"CELLNET_SPEED": "there"}) as make:
+        there = make(partial, os.getenv, "CELLNET_SPEED")
+        process = make(partial, os.getpid)
+        assert os.getenv("CELLNET_SPEED") is None
+        assert [there(), there()] == ["there", "there"]
+        assert process() == process() != os.getpid()
+        with pytest.raises(ZeroDivisionError):
+            make(divmod, 1, 0)
+
+
+@pytest.mark.parametrize("script", ["training"], indirect=True)
+def test_memory_is_kept_only_where_that_means_something(
+    script: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(script, "KEEPS_MEMORY", False)
+    monkeypatch.setattr(script, "MODES", {"fp32": script.MODES["fp32"]})
+    with script.harness.results_in(tmp_path):
+        script.main(["mobilenet_v2"], "cpu", True, {"mobilenet_v2": 32}, {"mobilenet_v2": 2}, rounds=1)
+    with (tmp_path / "speed_training.csv").open(newline="", encoding="utf-8") as file:
+        assert [row["what"] for row in csv.DictReader(file)] == ["fp32"]
 
 
 @pytest.mark.parametrize("script", ["harness"], indirect=True)
