@@ -68,7 +68,7 @@ def main(
     eager: bool = False,
     sizes: Mapping[str, int] = SIZES,
     batches: Mapping[str, int] = CPU_BATCH,
-    rounds: int = 3,
+    rounds: int = 9,
 ) -> None:
     """Measure and write ``speed_training.csv``, or ``speed_training_gpu.csv``.
 
