@@ -89,11 +89,17 @@ def goals() -> str:
 
 
 def missed() -> str:
-    """Each miss with what was tried."""
+    """Each miss with its distance from the limit and what was tried."""
     lines = []
     for verdict in GOALS["judge_all"](RESULTS):
         if verdict.status == "missed":
-            lines += [f"**{verdict.what}**: {verdict.measured}, goal {verdict.goal}.", ""]
+            share = verdict.goal_of_limit
+            limit = (
+                ""
+                if share is None
+                else f" The goal would take {share:.0%} of the limit, this takes {verdict.of_limit:.0%}."
+            )
+            lines += [f"**{verdict.what}**: {verdict.measured}, goal {verdict.goal}.{limit}", ""]
             lines += [*(f"{number}. {text}" for number, text in enumerate(verdict.tried, 1)), ""]
     return "\n".join(lines).rstrip() or "None."
 

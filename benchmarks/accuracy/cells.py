@@ -10,9 +10,10 @@ from statistics import median
 from typing import Any
 
 import torch
-from benchmarks.accuracy.hardware import PeakMemory, matrix_rate, training_flops
+from benchmarks.accuracy.hardware import PeakMemory, matrix_rate
 from benchmarks.accuracy.published import PUBLISHED
 from benchmarks.accuracy.tasks import Task
+from benchmarks.speed.operations import training_flops
 
 from cellnet.datasets import CellDataset, split_hash
 from cellnet.evaluation import Estimate, Report

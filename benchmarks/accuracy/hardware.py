@@ -1,19 +1,12 @@
-"""What a training takes of a machine: its memory, and the share of the rate at which it can multiply matrices."""
+"""What a training takes of a machine: its memory, beside the rate at which it multiplies matrices."""
 
 from __future__ import annotations
 
 import time
 from functools import cache
-from typing import Any
 
 import torch
 from benchmarks.speed.harness import forget_peak, peak_memory
-from torch.utils.flop_counter import FlopCounterMode
-
-from cellnet.models import CellClassifier
-
-PASSES = 3
-"""A forward and a backward pass compute this many times what a forward pass does."""
 
 
 class PeakMemory:
@@ -57,20 +50,6 @@ def matrix_rate(device: str, dtype: torch.dtype, size: int | None = None, repeat
         _wait(device)
         seconds.append(time.perf_counter() - start)
     return 2 * side**3 / float(torch.tensor(seconds[1:]).median())
-
-
-def training_flops(model: CellClassifier) -> int:
-    """Floating-point operations to learn from one image, with all layers trained: three times a forward pass.
-
-    Convolutions and matrix products are counted, one multiplication and addition as two operations.
-    """
-    size, device = model.preprocess.image_size, next(model.parameters()).device
-    counter: Any = FlopCounterMode(display=False)
-    was_training = model.training
-    with torch.no_grad(), counter:
-        model.eval()(torch.zeros(1, 3, size, size, dtype=torch.uint8, device=device))
-    model.train(was_training)
-    return PASSES * int(counter.get_total_flops())
 
 
 def _wait(device: str) -> None:

@@ -45,6 +45,11 @@ class Verdict(NamedTuple):
         return "not measured yet" if self.value is None else "met" if self.margin >= 1 else "missed"
 
     @property
+    def goal_of_limit(self) -> float | None:
+        """Share of that rate which the goal would take."""
+        return None if self.of_limit is None else self.of_limit / self.margin
+
+    @property
     def measured(self) -> str:
         """The figure with its unit."""
         return "" if self.value is None else in_words(self.value, self.unit)

@@ -33,6 +33,9 @@ KEPT_MEMORY = {
 KEEPS_MEMORY = platform.libc_ver()[0] == "glibc"
 """Whether they mean anything here."""
 
+LIMIT = "products alone"
+"""A network's convolutions and dense layers as matrix products of the same size, and nothing else."""
+
 Work = Callable[[], int]
 """Does some items and returns how many."""
 

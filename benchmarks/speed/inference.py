@@ -8,7 +8,8 @@ hybrid, both networks and the study's dense layers. ``cellnet: model(images)`` g
 `cellnet.models.fuse`, ``cellnet: predict`` the whole table of predictions by the fused model, as of many images.
 "memory kept" is a process that keeps its memory from one batch to the next (``KEPT_MEMORY`` of the harness). ONNX
 Runtime and OpenVINO run timm's network too; where they are not installed
-(pip install onnx onnxscript onnxruntime openvino) they are left out.
+(pip install onnx onnxscript onnxruntime openvino) they are left out. ``products alone`` multiplies fp32 matrices that
+are as much to compute as the reference's convolutions and dense layers, and nothing else.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ from typing import Any
 import timm
 import torch
 import torchvision
-from harness import KEEPS_MEMORY, KEPT_MEMORY, Work, elsewhere, interleave, machine, rows, write
+from harness import KEEPS_MEMORY, KEPT_MEMORY, LIMIT, Work, elsewhere, interleave, machine, rows, write
+from operations import flops, products
 from torch import Tensor, nn
 
 from cellnet.backbones.timm_backbone import STUDY_NETWORKS
@@ -147,6 +149,7 @@ def contestants(name: str, size: int, batch: int, threads: int, runtimes: tuple[
     runs["cellnet: model(images)"] = eager(model)
     runs["cellnet: fused"] = eager(fused)
     runs["cellnet: predict"] = lambda: fused.predict(images, batch_size=batch)
+    runs[LIMIT] = products(flops(runs["timm"]))
     return runs
 
 

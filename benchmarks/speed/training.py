@@ -4,7 +4,8 @@
 
 With one name, the table's other rows stay. Without ``--device``, on the GPU if there is one. ``--eager`` leaves out
 what is compiled: the hybrid takes more than four minutes to compile on one core. "memory kept" is a CPU whose process
-keeps its memory from step to step (``KEPT_MEMORY`` of the harness).
+keeps its memory from step to step (``KEPT_MEMORY`` of the harness). ``products alone`` multiplies fp32 matrices that
+are as much to compute as a step's convolutions and dense layers, three times the forward pass, and nothing else.
 """
 
 from __future__ import annotations
@@ -12,13 +13,13 @@ from __future__ import annotations
 import argparse
 import csv
 import os
-import statistics
 from collections.abc import Mapping
 from typing import Any
 
 import harness
 import torch
-from harness import KEEPS_MEMORY, KEPT_MEMORY, Work, elsewhere, figure, interleave, machine, rows, write
+from harness import KEEPS_MEMORY, KEPT_MEMORY, LIMIT, Work, elsewhere, interleave, machine, rows, write
+from operations import products, training_flops
 
 from cellnet.errors import ConfigError
 from cellnet.models import create_model
@@ -40,6 +41,8 @@ MODES: dict[str, dict[str, Any]] = {
 KEPT = {f"{mode}, memory kept": options for mode, options in MODES.items() if options["precision"] == "fp32"}
 """On a CPU, the same in a process that keeps its memory."""
 
+PACKAGES = ("torch", "timm", "accelerate")
+
 
 def steps(name: str, size: int, mode: Mapping[str, Any], device: str | None, batch: int, count: int) -> Work:
     """Some steps of training a new model on random images, which lie on the device."""
@@ -59,6 +62,17 @@ def steps(name: str, size: int, mode: Mapping[str, Any], device: str | None, bat
         return count * batch
 
     return run
+
+
+def products_alone(name: str, size: int, batch: int) -> Work:
+    """Matrix products that are as much to compute as one step, and nothing else."""
+    run = products(batch * training_flops(create_model(name, image_size=size)))
+
+    def work() -> int:
+        run()
+        return batch
+
+    return work
 
 
 def main(
@@ -97,26 +111,14 @@ def main(
                     work[mode] = keeping(steps, *given) if mode in KEPT else steps(*given)
                 except ConfigError as error:  # no compiler
                     failed[mode] = str(error)
-            rates = interleave(work, 7 if on_gpu else rounds)
-        found = {row["what"]: row for row in rows(rates, "fp32", ("torch", "timm", "accelerate"))}
-        tables[name] = []
-        for mode in modes:
-            values = rates.get(mode)
-            figures = [figure(f(values)) if values else "" for f in (statistics.median, min, max)]
-            tables[name].append(
-                {
-                    "model": name,
-                    "image_size": str(sizes[name]),
-                    "batch": str(batch),
-                    "what": mode,
-                    **dict(zip(("images_per_second", "lowest", "highest"), figures, strict=True)),
-                    "ratio": found[mode]["ratio"] if values else "",
-                    "not_measured_because": failed.get(mode, ""),
-                    "load": f"{os.getloadavg()[0]:.1f}",
-                    "machine": place,
-                    "versions": found["fp32"]["versions"],
-                }
-            )
+            if not on_gpu:
+                work[LIMIT] = products_alone(name, sizes[name], batch)
+            measured = rows(interleave(work, 7 if on_gpu else rounds), "fp32", PACKAGES)
+        about = {"model": name, "image_size": str(sizes[name]), "batch": str(batch)}
+        where = {"machine": place, "load": f"{os.getloadavg()[0]:.1f}"}
+        tables[name] = [about | row | where | {"not_measured_because": ""} for row in measured]
+        nothing = dict.fromkeys(tables[name][0], "")
+        tables[name] += [nothing | about | {"what": mode, "not_measured_because": failed[mode]} for mode in failed]
     write(table_name, [row for table in tables.values() for row in table])
 
 

@@ -150,7 +150,17 @@ def test_memory_is_kept_only_where_that_means_something(
     with script.harness.results_in(tmp_path):
         script.main(["mobilenet_v2"], "cpu", True, {"mobilenet_v2": 32}, {"mobilenet_v2": 2}, rounds=1)
     with (tmp_path / "speed_training.csv").open(newline="", encoding="utf-8") as file:
-        assert [row["what"] for row in csv.DictReader(file)] == ["fp32"]
+        assert [row["what"] for row in csv.DictReader(file)] == ["fp32", "products alone"]
+
+
+@pytest.mark.parametrize("script", ["operations"], indirect=True)
+def test_products_compute_as_much_as_was_counted(script: ModuleType) -> None:
+    image = torch.zeros(1, 3, 8, 8)
+    convolution = torch.nn.Conv2d(3, 5, 3)
+    counted = script.flops(lambda: convolution(image))
+    assert counted == 2 * (3 * 3 * 3) * 5 * (6 * 6)
+    for side in (2, 8, 512):
+        assert script.flops(script.products(counted, side)) == pytest.approx(counted, abs=side**2)
 
 
 @pytest.mark.parametrize("script", ["harness"], indirect=True)

@@ -100,7 +100,10 @@ def test_what_becomes_of_a_goal(
 
 
 def test_share_of_the_limit(goals: dict[str, Any], results: Path) -> None:
-    assert goals["judge"]({**GOAL, "limit": {"where": {"what": "best"}}}, results).of_limit == 0.5
+    verdict = goals["judge"]({**GOAL, "limit": {"where": {"what": "best"}}}, results)
+    assert verdict.of_limit == 0.5
+    assert verdict.goal_of_limit == pytest.approx(20 / 26.4)
+    assert goals["judge"](GOAL, results).goal_of_limit is None
 
 
 @pytest.mark.parametrize(
