@@ -93,15 +93,16 @@ def missed() -> str:
     lines = []
     for verdict in GOALS["judge_all"](RESULTS):
         if verdict.status == "missed":
-            share = verdict.goal_of_limit
-            limit = (
-                ""
-                if share is None
-                else f" The goal would take {share:.0%} of the limit, this takes {verdict.of_limit:.0%}."
-            )
-            lines += [f"**{verdict.what}**: {verdict.measured}, goal {verdict.goal}.{limit}", ""]
+            lines += [f"**{verdict.what}**: {verdict.measured}, goal {verdict.goal}.{beside_limit(verdict)}", ""]
             lines += [*(f"{number}. {text}" for number, text in enumerate(verdict.tried, 1)), ""]
     return "\n".join(lines).rstrip() or "None."
+
+
+def beside_limit(verdict: Any) -> str:
+    """How near goal and measurement are to what nothing can exceed."""
+    if verdict.of_limit is None:
+        return ""
+    return f" The goal would take {verdict.goal_of_limit:.0%} of the limit, this takes {verdict.of_limit:.0%}."
 
 
 def scale() -> str:
