@@ -79,7 +79,9 @@ QUESTIONS = {
     ),
     "imports": Question("imports", ["speed_imports"], {"modules": ("cellnet",), "rounds": 2}),
     "inference": Question(
-        "inference", ["speed_inference"], {"models": {"mobilenet_v2": 32}, "batches": (1, 2), "rounds": 1, "cores": 1}
+        "inference",
+        ["speed_inference"],
+        {"models": {"mobilenet_v2": 32}, "batches": (1, 2), "rounds": 1, "cores": 1, "seconds": 0},
     ),
     "audit": Question("audit", ["audit"], {"shares": (2,), "fresh": False}, function="costs", needs_root=True),
     "growth": Question(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import os
 import platform
 import statistics
@@ -170,6 +171,15 @@ def results_in(folder: Path) -> Iterator[None]:
         yield
     finally:
         RESULTS = before
+
+
+def known(table: str, model: str) -> list[dict[str, str]]:
+    """The rows of a model that an earlier run wrote."""
+    path = RESULTS / f"{table}.csv"
+    if not path.exists():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        return [row for row in csv.DictReader(file) if row["model"] == model]
 
 
 def write(name: str, table: list[dict[str, str]]) -> Path:

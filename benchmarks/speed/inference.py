@@ -1,21 +1,23 @@
 """Images a second that an untrained model classifies: cellnet beside timm, torchvision and what runtimes are installed.
 
-    python benchmarks/speed/inference.py
+    python benchmarks/speed/inference.py [mobilenet_v2|inception_v3|xception|hybrid]
 
-One image at a time on one core, and 32 at a time on all cores. Every side starts from the same bytes of the model's own
-size and normalises them. The reference is timm's network as it is, in evaluation mode, without gradients; for the
-hybrid, both networks and the study's dense layers. ``cellnet: model(images)`` gives logits, ``cellnet: fused`` those of
-`cellnet.models.fuse`, ``cellnet: predict`` the whole table of predictions by the fused model, as of many images.
-"memory kept" is a process that keeps its memory from one batch to the next (``KEPT_MEMORY`` of the harness). ONNX
-Runtime and OpenVINO run timm's network too; where they are not installed
-(pip install onnx onnxscript onnxruntime openvino) they are left out. ``products alone`` multiplies fp32 matrices that
-are as much to compute as the reference's convolutions and dense layers, and nothing else.
+With one name, the table's other rows stay. One image at a time on one core, and 32 at a time on all cores. Every side
+starts from the same bytes of the model's own size and normalises them. The reference is timm's network as it is, in
+evaluation mode, without gradients; for the hybrid, both networks and the study's dense layers.
+``cellnet: model(images)`` gives logits, ``cellnet: fused`` those of `cellnet.models.fuse`, ``cellnet: predict`` the
+whole table of predictions by the fused model, as of many images. "memory kept" is a process that keeps its memory from
+one batch to the next (``KEPT_MEMORY`` of the harness). ONNX Runtime and OpenVINO run timm's network too; where they
+are not installed (pip install onnx onnxscript onnxruntime openvino) they are left out. ``products alone`` multiplies
+fp32 matrices that are as much to compute as the reference's convolutions and dense layers, and nothing else.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import tempfile
+import time
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from importlib.util import find_spec
@@ -26,7 +28,7 @@ from typing import Any
 import timm
 import torch
 import torchvision
-from harness import KEEPS_MEMORY, KEPT_MEMORY, LIMIT, Work, elsewhere, interleave, machine, rows, write
+from harness import KEEPS_MEMORY, KEPT_MEMORY, LIMIT, Work, elsewhere, interleave, known, machine, rows, write
 from operations import flops, products
 from torch import Tensor, nn
 
@@ -40,8 +42,8 @@ MODELS: Mapping[str, int | None] = dict.fromkeys(("mobilenet_v2", "inception_v3"
 """Model -> side of its images in pixels; its own where None."""
 
 BATCHES, ROUNDS = (1, 32), 5
-ONCE = 4
-"""Images of a round at least."""
+SECONDS = 1.0
+"""That each side's part of a round takes at least."""
 
 PACKAGES = ("torch", "torchvision", "timm")
 NEEDED = {"ONNX Runtime": ("onnx", "onnxscript", "onnxruntime"), "OpenVINO": ("openvino",)}
@@ -153,23 +155,24 @@ def contestants(name: str, size: int, batch: int, threads: int, runtimes: tuple[
     return runs
 
 
-def repeated(run: Run, batch: int) -> Work:
-    """The work of a round."""
-    times = max(1, ONCE // batch)
+def repeated(run: Run, batch: int, seconds: float) -> Work:
+    """The work of a round: so many batches as the time is enough for."""
 
     @torch.inference_mode()
     def work() -> int:
-        for _ in range(times):
+        images, end = 0, time.perf_counter() + seconds
+        while not images or time.perf_counter() < end:
             run()
-        return times * batch
+            images += batch
+        return images
 
     return work
 
 
-def keeping_memory(what: str, name: str, size: int, batch: int, threads: int) -> Work:
+def keeping_memory(what: str, name: str, size: int, batch: int, threads: int, seconds: float) -> Work:
     """The work of one side, in a process of its own."""
     torch.set_num_threads(threads)
-    return repeated(contestants(name, size, batch, threads, ())[what], batch)
+    return repeated(contestants(name, size, batch, threads, ())[what], batch, seconds)
 
 
 def main(
@@ -177,6 +180,7 @@ def main(
     batches: tuple[int, ...] = BATCHES,
     rounds: int = ROUNDS,
     cores: int | None = None,
+    seconds: float = SECONDS,
 ) -> None:
     """Measure and write ``speed_inference.csv``.
 
@@ -185,28 +189,37 @@ def main(
         batches: Images at a time; 1 on one core, others on all cores.
         rounds: Of measuring.
         cores: So many instead of all.
+        seconds: Of each side in a round, at least.
     """
     runtimes = tuple(name for name, packages in NEEDED.items() if all(map(find_spec, packages)))
     for name in NEEDED.keys() - set(runtimes):
         print(f"{name} is left out: pip install {' '.join(NEEDED[name])}")
     packages = (*PACKAGES, *(NEEDED[name][-1] for name in runtimes))
-    table = []
+    tables = {name: [] if name in models else known("speed_inference", name) for name in MODELS}
     for name, batch in product(models, batches):
         size = models[name] or create_model(name).preprocess.image_size
         threads = 1 if batch == 1 else cores or os.cpu_count() or 1
         torch.set_num_threads(threads)
         runs = contestants(name, size, batch, threads, runtimes)
-        work = {what: repeated(run, batch) for what, run in runs.items()}
+        work = {what: repeated(run, batch, seconds) for what, run in runs.items()}
         with elsewhere(KEPT_MEMORY) as keeping:
             if KEEPS_MEMORY:
-                given = (name, size, batch, threads)
+                given = (name, size, batch, threads, seconds)
                 work |= {f"{what}, memory kept": keeping(keeping_memory, what, *given) for what in KEPT}
             rates = interleave(work, rounds)
         where = {"model": name, "image_size": f"{size}", "batch": f"{batch}"}
         load = {"load": f"{os.getloadavg()[0]:.1f}", "machine": machine(threads)}
-        table += [where | row | load for row in rows(rates, "timm", packages)]
-    write("speed_inference", table)
+        tables[name] += [where | row | load for row in rows(rates, "timm", packages)]
+    write("speed_inference", [row for table in tables.values() for row in table])
+
+
+def read_words() -> argparse.Namespace:
+    """The words of the command."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", nargs="?", choices=list(MODELS))
+    return parser.parse_args()
 
 
 if __name__ == "__main__":
-    main()
+    chosen = read_words().model
+    main({chosen: MODELS[chosen]} if chosen else MODELS)

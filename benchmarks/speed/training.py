@@ -11,14 +11,12 @@ are as much to compute as a step's convolutions and dense layers, three times th
 from __future__ import annotations
 
 import argparse
-import csv
 import os
 from collections.abc import Mapping
 from typing import Any
 
-import harness
 import torch
-from harness import KEEPS_MEMORY, KEPT_MEMORY, LIMIT, Work, elsewhere, interleave, machine, rows, write
+from harness import KEEPS_MEMORY, KEPT_MEMORY, LIMIT, Work, elsewhere, interleave, known, machine, rows, write
 from operations import products, training_flops
 
 from cellnet.errors import ConfigError
@@ -120,15 +118,6 @@ def main(
         nothing = dict.fromkeys(tables[name][0], "")
         tables[name] += [nothing | about | {"what": mode, "not_measured_because": failed[mode]} for mode in failed]
     write(table_name, [row for table in tables.values() for row in table])
-
-
-def known(table: str, model: str) -> list[dict[str, str]]:
-    """The rows of a model that an earlier run wrote."""
-    path = harness.RESULTS / f"{table}.csv"
-    if not path.exists():
-        return []
-    with path.open(newline="", encoding="utf-8") as file:
-        return [row for row in csv.DictReader(file) if row["model"] == model]
 
 
 def read_words() -> argparse.Namespace:

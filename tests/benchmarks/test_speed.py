@@ -147,10 +147,20 @@ def test_memory_is_kept_only_where_that_means_something(
 ) -> None:
     monkeypatch.setattr(script, "KEEPS_MEMORY", False)
     monkeypatch.setattr(script, "MODES", {"fp32": script.MODES["fp32"]})
-    with script.harness.results_in(tmp_path):
+    with importlib.import_module("harness").results_in(tmp_path):
         script.main(["mobilenet_v2"], "cpu", True, {"mobilenet_v2": 32}, {"mobilenet_v2": 2}, rounds=1)
     with (tmp_path / "speed_training.csv").open(newline="", encoding="utf-8") as file:
         assert [row["what"] for row in csv.DictReader(file)] == ["fp32", "products alone"]
+
+
+@pytest.mark.parametrize("script", ["harness"], indirect=True)
+def test_rows_of_another_model_stay(script: ModuleType, tmp_path: Path) -> None:
+    table = [{"model": model, "ratio": ratio} for model, ratio in (("one", "1.00"), ("two", "2.00"), ("one", "3.00"))]
+    with script.results_in(tmp_path):
+        assert script.known("speed", "one") == []
+        script.write("speed", table)
+        assert script.known("speed", "one") == [table[0], table[2]]
+        assert script.known("speed", "three") == []
 
 
 @pytest.mark.parametrize("script", ["operations"], indirect=True)
