@@ -99,7 +99,7 @@ def missed() -> str:
 
 
 def beside_limit(verdict: Any) -> str:
-    """How near goal and measurement are to what nothing can exceed."""
+    """How near goal and measurement are to the limit."""
     if verdict.of_limit is None:
         return ""
     return f" The goal would take {verdict.goal_of_limit:.0%} of the limit, this takes {verdict.of_limit:.0%}."
