@@ -35,7 +35,7 @@ class Verdict(NamedTuple):
     """How far beyond the goal: 2 is twice as good, 0.5 half; NaN where nothing was measured."""
 
     of_limit: float | None
-    """Share of the rate that nothing can exceed, where there is one."""
+    """Share of the rate of what has to be done in any case, where that was measured."""
 
     tried: list[str]
 
